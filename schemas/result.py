@@ -1,0 +1,78 @@
+"""What a worker commits: a piece, one JSON line per row."""
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from schemas.base import Frozen, Versioned
+from schemas.errors import ErrorClass
+from schemas.rows import RowId
+
+RowStatus = Literal["done", "failed"]
+
+
+class ImageResult(Frozen):
+    """One image of a row. A dropped one (safety) has no object: key, sha256 and size are None."""
+
+    image: int = Field(ge=0, description="number of the image in its row")
+    seed: int
+    key: str | None = Field(description="object key below the prefix")
+    sha256: str | None = Field(description="hex digest of the file's bytes")
+    bytes: int | None
+    width: int
+    height: int
+    flagged: bool | None = Field(description="by the safety checker; None: the model has none, or it is off")
+    dropped: bool = False
+    batch_size: int = Field(description="images in the denoising loop that made it")
+    slot: int = Field(description="its place in that loop")
+
+
+class RowFailure(Frozen):
+    """Why a row failed. Messages hold no secrets and no more than 2,000 characters."""
+
+    error_class: ErrorClass
+    message: str
+    attempts: int = Field(1, ge=1, description="times the row was tried")
+
+
+class RenderInfo(Frozen):
+    """What else decides a pixel's last bits: where the row was rendered, and with which versions."""
+
+    device: str
+    dtype: str
+    versions: dict[str, str] = Field(description="library -> version")
+    model_source: str
+    model_revision: str | None
+    safety: str
+
+
+class ResultLine(Versioned):
+    """One row's outcome in a piece. `done` with all of its images, or `failed` with none."""
+
+    index: int
+    id: RowId
+    status: RowStatus
+    images: tuple[ImageResult, ...] = ()
+    failure: RowFailure | None = None
+    render: RenderInfo | None = None
+    inputs: dict[str, str] = Field(default_factory=dict, description="image, mask -> sha256")
+    width: int | None = Field(None, description="output size in pixels, as rendered")
+    height: int | None = None
+    warnings: tuple[str, ...] = ()
+    worker: str = ""
+    token: str
+    seconds: float = Field(0.0, description="denoising time of the row's share of its batches")
+    finished_at: str = Field("", description="UTC, ISO 8601")
+
+
+def outcome_rank(line: ResultLine) -> tuple[bool, str]:
+    """Order among the lines of one row: done beats failed, then the highest token wins."""
+    return (line.status == "done", line.token)
+
+
+def best(lines: list[ResultLine]) -> ResultLine:
+    """The line that counts for a row."""
+    return max(lines, key=outcome_rank)
+
+
+JsonObject = dict[str, Any]

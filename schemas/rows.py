@@ -1,0 +1,107 @@
+"""A row as authored: what a user may write in a manifest. Nothing is resolved yet; see `schemas.planned`.
+
+The field names are those of diffusers (`guidance_scale`, `num_images` for `num_images_per_prompt`, ...).
+Limits are diffusers' own (sizes in pixels, multiples of the VAE's factor 8) or, where it has none, generous.
+"""
+
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import Field, StringConstraints, TypeAdapter
+
+from schemas.base import Frozen
+from schemas.samplers import SchedulerName
+
+PipelineName = Literal["txt2img", "img2img", "inpaint", "upscale", "depth2img"]
+PIPELINES: tuple[PipelineName, ...] = get_args(PipelineName)
+ImageFormat = Literal["png", "jpeg", "webp"]
+
+MAX_PROMPT = 20_000
+MAX_SEED = 2**63 - 1
+
+# A row id names files on the user's machine: letters of any script, digits and a few marks, no path, no dot first.
+ID_PATTERN = r"^[^\W_][\w .@+=,()#-]*$"
+RowId = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=ID_PATTERN)]
+ModelAlias = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT)]
+Side = Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
+Strength = Annotated[float, Field(gt=0, le=1)]
+ImageAddress = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+
+
+class RowBase(Frozen):
+    """What every pipeline takes. None means: the job's default, then the model's."""
+
+    id: RowId | None = Field(None, description="name of the row, unique in the job; default: its number")
+    prompt: Prompt = Field("", description="what to draw, in any script")
+    negative_prompt: Prompt | None = Field(None, description="what to avoid")
+    model: ModelAlias | None = Field(None, description="alias from the catalogue")
+    steps: int | None = Field(None, ge=1, le=1000, description="denoising steps")
+    guidance_scale: float | None = Field(None, ge=0, le=100, description="classifier-free guidance; up to 1 is off")
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="of image 0; image k uses seed + k")
+    scheduler: SchedulerName | None = Field(None, description="sampler, by the field's name")
+    num_images: int | None = Field(None, ge=1, le=100, description="images of this row")
+    clip_skip: int | None = Field(None, ge=0, le=11, description="text encoder layers left out")
+    format: ImageFormat | None = Field(None, description="file format: png, jpeg, webp")
+    quality: int | None = Field(None, ge=1, le=100, description="of jpeg and webp; webp without it is lossless")
+    extra: dict[str, Any] = Field(default_factory=dict, description="columns that are not ours, carried to the results")
+
+
+class Txt2Img(RowBase):
+    """Text to image."""
+
+    pipeline: Literal["txt2img"] = "txt2img"
+    prompt: Annotated[Prompt, StringConstraints(min_length=1, strip_whitespace=False)]
+    width: Side | None = Field(None, description="pixels, a multiple of 8")
+    height: Side | None = Field(None, description="pixels, a multiple of 8")
+
+
+class Img2Img(RowBase):
+    """Image and text to image. Without width and height the input's own size counts, cut to multiples of 8."""
+
+    pipeline: Literal["img2img"]
+    image: ImageAddress = Field(description="input image: a local file or s3://bucket/key")
+    width: Side | None = Field(None, description="pixels, a multiple of 8")
+    height: Side | None = Field(None, description="pixels, a multiple of 8")
+    strength: Strength | None = Field(None, description="0..1: how much of the input is replaced by noise")
+
+
+class Inpaint(RowBase):
+    """Redraws the white part of the mask. The mask has the size of the image."""
+
+    pipeline: Literal["inpaint"]
+    image: ImageAddress = Field(description="input image: a local file or s3://bucket/key")
+    mask: ImageAddress = Field(description="mask of the image's size; white is redrawn")
+    width: Side | None = Field(None, description="pixels, a multiple of 8")
+    height: Side | None = Field(None, description="pixels, a multiple of 8")
+    strength: Strength | None = Field(None, description="0..1: how much of the input is replaced by noise")
+
+
+class Upscale(RowBase):
+    """Text-guided upscaling by the model's factor (4). The output's size follows from the input's."""
+
+    pipeline: Literal["upscale"]
+    image: ImageAddress = Field(description="low-resolution image: a local file or s3://bucket/key")
+    noise_level: int | None = Field(None, ge=0, le=350, description="noise added to the input before upscaling")
+
+
+class Depth2Img(RowBase):
+    """Keeps the layout of the input (its estimated depth) and redraws the rest."""
+
+    pipeline: Literal["depth2img"]
+    image: ImageAddress = Field(description="input image: a local file or s3://bucket/key")
+    width: Side | None = Field(None, description="pixels, a multiple of 8")
+    height: Side | None = Field(None, description="pixels, a multiple of 8")
+    strength: Strength | None = Field(None, description="0..1: how much of the input is replaced by noise")
+
+
+Row = Annotated[Txt2Img | Img2Img | Inpaint | Upscale | Depth2Img, Field(discriminator="pipeline")]
+ROW_TYPES: dict[PipelineName, type[RowBase]] = {
+    "txt2img": Txt2Img,
+    "img2img": Img2Img,
+    "inpaint": Inpaint,
+    "upscale": Upscale,
+    "depth2img": Depth2Img,
+}
+ROW_ADAPTER: TypeAdapter[Txt2Img | Img2Img | Inpaint | Upscale | Depth2Img] = TypeAdapter(Row)
+# Every name that a manifest may use for a field of ours, whatever the pipeline.
+FIELD_NAMES: frozenset[str] = frozenset(name for row in ROW_TYPES.values() for name in row.model_fields)

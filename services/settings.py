@@ -1,0 +1,196 @@
+"""Settings: command-line flags > environment > `promptmill.toml` > services that `promptmill run` left running.
+
+Every setting has one name: `s3.bucket` is `PROMPTMILL_S3__BUCKET` in the environment and `bucket` under
+`[s3]` in `promptmill.toml`. Names that people already have (`AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`,
+`AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY`, `AWS_REGION`, ...) are read where ours are not given.
+"""
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from schemas.errors import SettingsError
+from services.local_state import running_services
+
+Seconds = Annotated[float, Field(gt=0)]
+Count = Annotated[int, Field(ge=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+class S3Settings(_Section):
+    """The object store. Without credentials of its own, boto3's usual chain is used."""
+
+    endpoint_url: str | None = Field(None, description="S3 endpoint; empty for AWS")
+    bucket: str = Field("promptmill", description="bucket that holds the jobs")
+    prefix: str = Field("", description="key prefix inside the bucket")
+    region: str = Field("us-east-1", description="region")
+    access_key_id: str | None = Field(None, description="access key; else AWS_ACCESS_KEY_ID and boto3's chain")
+    secret_access_key: SecretStr | None = Field(None, description="secret key; else AWS_SECRET_ACCESS_KEY")
+    connections: Count = Field(32, description="most connections of one process")
+
+    @field_validator("prefix")
+    @classmethod
+    def _no_slashes(cls, value: str) -> str:
+        return value.strip("/")
+
+
+class RedisSettings(_Section):
+    """Celery's broker and the ledger."""
+
+    url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss:// address")
+    key_prefix: str = Field("promptmill", description="first part of every key of the ledger")
+
+
+class DispatchSettings(_Section):
+    """How a job is cut into tasks, and how tasks are handed out."""
+
+    task_units: float = Field(16.0, gt=0, description="cost at which a task is cut (1 unit: 512x512, 50 steps)")
+    task_rows: int = Field(32, ge=1, le=10_000, description="rows at which a task is cut")
+    tick_seconds: Seconds = Field(0.1, description="pause between two looks of the dispatcher while a job runs")
+    scan_seconds: Seconds = Field(10, description="how often the store is searched for jobs and control events")
+    publish_grace_seconds: Seconds = Field(
+        30, description="a published task neither leased nor queued for so long is published again"
+    )
+    losses_before_split: Count = Field(2, description="losses of a task after which its rows go one by one")
+    losses_before_poison: Count = Field(3, description="losses of a row alone after which it fails as poison")
+    failure_streak: int = Field(20, ge=0, description="rows failing the same way in a row that pause a job; 0: never")
+
+
+class WorkerSettings(_Section):
+    """The GPU side."""
+
+    engine: str = Field("diffusers", description="what renders: diffusers, or module:attribute")
+    device: str = Field("auto", description="auto, cpu, cuda, cuda:1, mps")
+    dtype: Literal["auto", "float32", "float16", "bfloat16"] = Field("auto", description="auto: float16 on a GPU")
+    exact: bool = Field(False, description="batches of one: bit-equal images on the same device and versions")
+    max_batch: int = Field(0, ge=0, description="most images in one denoising loop; 0: by size and memory")
+    lease_seconds: Seconds = Field(30, description="how long a lease holds without renewal")
+    stall_seconds: Seconds = Field(600, description="no step, load or upload for so long ends the process")
+    piece_seconds: Seconds = Field(30, description="finished rows are committed at least this often")
+    upload_threads: Count = Field(4, description="threads that encode and upload")
+    safety: Literal["keep", "blur", "drop", "off"] = Field("keep", description="what to do with flagged images")
+    safety_threshold: float | None = Field(None, description="added to the checker's scores; tests force a flag")
+    max_models: int = Field(0, ge=0, description="most models kept loaded; 0: as memory allows")
+    max_input_bytes: Count = Field(64 * 2**20, description="largest input image in bytes")
+    max_input_pixels: Count = Field(64_000_000, description="largest input image in pixels")
+
+
+class _RunningServicesSource(InitSettingsSource):
+    """The embedded services that a `promptmill run` in this folder keeps running at this moment."""
+
+    def __init__(self, settings_cls: type[BaseSettings], data_dir: Path) -> None:
+        super().__init__(settings_cls, init_kwargs=running_services(data_dir))
+
+
+class Settings(BaseSettings):
+    """All settings of one process. Made once at its start and handed down; there is no global."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="PROMPTMILL_",
+        env_nested_delimiter="__",
+        toml_file="promptmill.toml",
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+    )
+
+    s3: S3Settings = S3Settings.model_validate({})
+    redis: RedisSettings = RedisSettings.model_validate({})
+    dispatch: DispatchSettings = DispatchSettings.model_validate({})
+    worker: WorkerSettings = WorkerSettings.model_validate({})
+    models_file: Path | None = Field(None, description="a models.toml of your own that extends the shipped one")
+    data_dir: Path = Field(Path(".promptmill"), description="where embedded services keep their data")
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        data_dir = Path(os.environ.get("PROMPTMILL_DATA_DIR", ".promptmill"))
+        return (
+            init_settings,
+            env_settings,
+            _AwsNamesSource(settings_cls),
+            TomlConfigSettingsSource(settings_cls),
+            _RunningServicesSource(settings_cls, data_dir),
+        )
+
+
+class _AwsNamesSource(InitSettingsSource):
+    """The names people already have. Credentials are left to boto3, which reads them by itself."""
+
+    NAMES: ClassVar[dict[str, tuple[str, ...]]] = {
+        "endpoint_url": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"),
+        "region": ("AWS_REGION", "AWS_DEFAULT_REGION"),
+    }
+
+    def __init__(self, settings_cls: type[BaseSettings]) -> None:
+        found = {
+            field: next((os.environ[name] for name in names if os.environ.get(name)), None)
+            for field, names in self.NAMES.items()
+        }
+        section = {field: value for field, value in found.items() if value}
+        super().__init__(settings_cls, init_kwargs={"s3": section} if section else {})
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the settings of this process.
+
+    Args:
+        overrides: values of command-line flags, nested as in `promptmill.toml`; None means not given.
+
+    Raises:
+        SettingsError: a value that cannot be used, named with its field and what was expected.
+    """
+    try:
+        return Settings(**_without_none(overrides))
+    except ValidationError as error:
+        lines = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        raise SettingsError(
+            "settings: " + "; ".join(lines), hint="see PROMPTMILL_* in the environment and promptmill.toml"
+        ) from None
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    kept: dict[str, Any] = {}
+    for name, value in values.items():
+        if isinstance(value, dict):
+            value = _without_none(value) or None
+        if value is not None:
+            kept[name] = value
+    return kept
+
+
+def as_environment(settings: Settings) -> dict[str, str]:
+    """The environment that makes another process read the same settings. Holds secrets: never log it."""
+    found: dict[str, str] = {}
+    for name, value in settings.model_dump(mode="python", exclude_unset=True).items():
+        _flatten(f"PROMPTMILL_{name.upper()}", value, found)
+    return found
+
+
+def _flatten(name: str, value: Any, into: dict[str, str]) -> None:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            _flatten(f"{name}__{key.upper()}", inner, into)
+    elif isinstance(value, SecretStr):
+        into[name] = value.get_secret_value()
+    elif value is not None:
+        into[name] = str(value)

@@ -1,0 +1,1 @@
+"""The GPU side: the Celery task, the runner, the engines, encoding and upload."""

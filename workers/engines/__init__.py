@@ -1,0 +1,1 @@
+"""What renders: one file per pipeline."""

@@ -1,0 +1,67 @@
+"""What the runner asks of an engine room. Import-light on purpose: a test engine needs no torch."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from schemas.planned import PlannedRow
+from schemas.result import RenderInfo
+
+
+class Interrupted(BaseException):
+    """Raised by `on_step` to leave a denoising loop at once (cancel, TERM). Not an Exception: no engine catches it."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One image to render: its row, its number in the row, its seed, and the row's loaded inputs.
+
+    `row.width` and `row.height` are final here. `image` is RGB of exactly that size (of the low-resolution size
+    for upscale), `mask` is L of the same size; both are None where the pipeline takes none.
+    """
+
+    row: PlannedRow
+    number: int
+    seed: int
+    image: Image.Image | None = None
+    mask: Image.Image | None = None
+
+
+@dataclass(frozen=True)
+class Rendered:
+    """One rendered image: uint8 RGB of shape (height, width, 3). `flagged` is None where nothing checked it."""
+
+    pixels: NDArray[np.uint8]
+    flagged: bool | None = None
+    dropped: bool = False
+
+
+class Renderer(Protocol):
+    """An engine room: every pipeline of every model that this worker can render."""
+
+    def batch_limit(self, row: PlannedRow) -> int:
+        """Most images like this row's in one denoising loop, by size and memory; at least 1."""
+
+    def load(self, model: str, on_progress: Callable[[], None]) -> None:
+        """Make a model ready.
+
+        Raises:
+            ModelUnavailable: it cannot be loaded here; the message says why and what to do.
+        """
+
+    def render(self, slots: Sequence[Slot], on_step: Callable[[], None]) -> list[Rendered]:
+        """Render slots that share one batch key, in one denoising loop; `on_step` is called after every step.
+
+        Raises:
+            OutOfMemory: not enough memory for so many; the runner halves the batch.
+            ModelUnavailable: the model cannot be loaded or has no such pipeline.
+            RenderFailed: the pipeline raised.
+            Interrupted: raised by `on_step`; nothing of the batch is kept.
+        """
+
+    def info(self, model: str) -> RenderInfo:
+        """Device, dtype, versions and source that a result of this model records."""
