@@ -1,0 +1,194 @@
+"""Reading and writing a job in the object store: its document, control events, rounds, plan, tasks and pieces.
+
+Both sides stand on this: the worker reads its rows and skips those that have an outcome, the orchestrator
+rebuilds its ledger and finalizes.
+"""
+
+import io
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+from ulid import ULID
+
+from schemas import keys
+from schemas.errors import JobNotFound, ObjectMissing
+from schemas.job import ControlEvent, ControlState, JobDocument, RoundDocument, Summary, fold
+from schemas.planned import PlannedRow
+from schemas.result import ResultLine, best
+from schemas.task import TaskMessage, TaskRecord
+from services.store import ObjectStore
+
+JSON = "application/json"
+JSON_LINES = "application/x-ndjson"
+TASK_SCHEMA = pa.schema(
+    [
+        ("task", pa.int64()),
+        ("part", pa.int32()),
+        ("offset", pa.int64()),
+        ("length", pa.int32()),
+        ("rows", pa.int32()),
+        ("images", pa.int32()),
+        ("units", pa.float64()),
+        ("pipeline", pa.string()),
+        ("model", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Round:
+    """The first plan (`round_id` None) or a retry: which tasks and parts it holds."""
+
+    round_id: str | None
+    first_task: int
+    first_part: int
+    tasks: int
+    parts: int
+    rows: int
+
+
+def list_jobs(store: ObjectStore) -> Iterator[str]:
+    """Ids of everything that looks like a job, also of submissions that were never finished."""
+    for folder in store.list_folders(keys.JOBS):
+        try:
+            yield keys.parse_job_folder(folder)
+        except ValueError:
+            continue  # somebody else's folder is not ours to judge
+
+
+def read_document(store: ObjectStore, job: str) -> JobDocument:
+    """`job.json`.
+
+    Raises:
+        JobNotFound: there is none: no such job, or its submission was never finished.
+    """
+    if not keys.is_job_id(job):
+        raise JobNotFound(f"{job!r} cannot be a job id", hint="`promptmill list` names all jobs")
+    try:
+        return JobDocument.model_validate_json(store.get(keys.job_document(job)))
+    except ObjectMissing:
+        raise JobNotFound(f"no job {job!r} in {store.place}", hint="`promptmill list` names all jobs") from None
+
+
+def read_summary(store: ObjectStore, job: str) -> Summary | None:
+    """`summary.json`, or None while the job was never finalized."""
+    try:
+        return Summary.model_validate_json(store.get(keys.summary(job)))
+    except ObjectMissing:
+        return None
+
+
+def write_control(store: ObjectStore, job: str, event: ControlEvent) -> str:
+    """Write a control event; returns its ULID."""
+    ulid = str(ULID())
+    store.put(keys.control(job, ulid, event.verb), event.model_dump_json().encode(), JSON)
+    return ulid
+
+
+def read_control(store: ObjectStore, document: JobDocument) -> ControlState:
+    """The fold of all control events of a job."""
+    events = []
+    for found in store.list(keys.control_folder(document.job)):
+        ulid = keys.parse_control(found.key)[1]
+        events.append((ulid, ControlEvent.model_validate_json(store.get(found.key))))
+    return fold(document.priority, events)
+
+
+def read_rounds(store: ObjectStore, document: JobDocument) -> list[Round]:
+    """The first plan and every retry that counts, in order.
+
+    A retry exists once its `round.json` is there. Should two retries have raced for the same task numbers,
+    the older one counts and the other is void: a rule that every reader comes to by itself.
+    """
+    totals = document.totals
+    rounds = [Round(None, 0, 0, totals.tasks, totals.parts, totals.rows)]
+    for folder in sorted(store.list_folders(keys.rounds_folder(document.job))):
+        round_id = keys.parse_round_folder(folder)
+        try:
+            found = RoundDocument.model_validate_json(store.get(keys.round_document(document.job, round_id)))
+        except ObjectMissing:
+            continue
+        last = rounds[-1]
+        if found.first_task < last.first_task + last.tasks or found.first_part < last.first_part + last.parts:
+            continue
+        size = found.totals
+        rounds.append(Round(round_id, found.first_task, found.first_part, size.tasks, size.parts, size.rows))
+    return rounds
+
+
+def write_tasks(store: ObjectStore, job: str, records: Iterable[TaskRecord], round_id: str | None = None) -> None:
+    """Write the task table of a plan."""
+    rows = [record.model_dump(exclude={"round_id"}) for record in records]
+    buffer = io.BytesIO()
+    pq.write_table(pa.Table.from_pylist(rows, schema=TASK_SCHEMA), buffer, compression="zstd")
+    store.put(keys.plan_tasks(job, round_id), buffer.getvalue(), "application/vnd.apache.parquet")
+
+
+def read_tasks(store: ObjectStore, job: str, round_id: str | None = None) -> pa.Table:
+    """The task table of a plan, columns as in `TASK_SCHEMA`."""
+    return pq.read_table(io.BytesIO(store.get(keys.plan_tasks(job, round_id))))
+
+
+def task_record(table: pa.Table, position: int, round_id: str | None) -> TaskRecord:
+    """One line of a task table."""
+    values = {name: table.column(name)[position].as_py() for name in TASK_SCHEMA.names}
+    return TaskRecord(round_id=round_id, **values)
+
+
+def read_rows(store: ObjectStore, message: TaskMessage) -> list[PlannedRow]:
+    """The rows that a message names."""
+    part = keys.plan_part(message.job, message.part, message.round_id)
+    return parse_rows(store.get_range(part, message.offset, message.length))
+
+
+def read_plan_part(store: ObjectStore, job: str, part: int, round_id: str | None = None) -> list[PlannedRow]:
+    """All rows of one part of a plan, in task order."""
+    return parse_rows(store.get(keys.plan_part(job, part, round_id)))
+
+
+def parse_rows(data: bytes) -> list[PlannedRow]:
+    """Rows from the lines of a plan."""
+    return [PlannedRow.model_validate_json(line) for line in data.splitlines() if line]
+
+
+def write_piece(store: ObjectStore, key: str, lines: Iterable[ResultLine]) -> None:
+    """Commit rows: one immutable object with a line per row."""
+    body = b"".join(line.model_dump_json(exclude_defaults=True).encode() + b"\n" for line in lines)
+    store.put(key, body, JSON_LINES)
+
+
+def read_piece(store: ObjectStore, key: str) -> list[ResultLine]:
+    """The lines of a piece. A line of a shape that this version does not know is left out, not an error."""
+    lines = []
+    for text in store.get(key).splitlines():
+        try:
+            lines.append(ResultLine.model_validate_json(text))
+        except ValidationError:
+            continue
+    return lines
+
+
+def outcomes(store: ObjectStore, folder: str) -> dict[int, ResultLine]:
+    """The line that counts for each row, by the row's index, over all pieces below a folder."""
+    found: dict[int, list[ResultLine]] = {}
+    for info in store.list(folder):
+        try:
+            keys.parse_piece(info.key)
+        except ValueError:
+            continue
+        for line in read_piece(store, info.key):
+            found.setdefault(line.index, []).append(line)
+    return {index: best(lines) for index, lines in found.items()}
+
+
+def task_outcomes(store: ObjectStore, job: str, part: int, task: int) -> dict[int, ResultLine]:
+    """Outcomes of one task's rows so far."""
+    return outcomes(store, keys.task_results_folder(job, part, task))
+
+
+def part_outcomes(store: ObjectStore, job: str, part: int) -> dict[int, ResultLine]:
+    """Outcomes of one part's rows so far."""
+    return outcomes(store, keys.part_results_folder(job, part))

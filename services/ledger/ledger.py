@@ -1,0 +1,241 @@
+"""Every change of the ledger, each one Lua script, so that no two processes see half of it.
+
+A member is a task (`7`) or one row of it alone (`7.2`). Its state, where it stands, and what moves it:
+
+| state     | stands in                        | take      | lease   | renew    | release      | count   |
+|-----------|----------------------------------|-----------|---------|----------|--------------|---------|
+| waiting   | past the cursor                  | published | leased  | leased*  | -            | counted |
+| again     | `:again`, not before its time    | published | leased  | leased*  | -            | counted |
+| published | `:flight`                        | -         | leased  | leased*  | -            | counted |
+| leased    | `:flight`, `:leases` with token  | -         | refused | leased   | again        | counted |
+| counted   | bit in `:counted`                | -         | refused | lost     | -            | no-op   |
+
+`renew` and `release` need the lease's token; *`renew` takes up a lease that Redis forgot. `requeue` moves
+published -> again (its message is gone), `split` moves a task to its open rows, all of them again. A release as
+a loss needs an expired lease, so two dispatchers cannot count one loss twice. Nothing leaves `counted`.
+"""
+
+import json
+import secrets
+import string
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from typing import Any, cast
+
+from redis import Redis
+from redis.commands.core import Script
+
+from schemas.task import member_name
+from services.ledger.records import (
+    CountDelta,
+    Flight,
+    JobProgress,
+    Lease,
+    LeaseAnswer,
+    RenewAnswer,
+    WorkerReport,
+)
+from services.redis_errors import mapped_errors
+
+SCRIPTS = ("open", "take", "lease", "renew", "release", "requeue", "split", "count", "steer", "grow", "drop")
+_TOKEN_LETTERS = string.digits + string.ascii_lowercase
+_META_NUMBERS = ("priority", "tasks", "counted", "done", "failed", "images", "cursor", "opened")
+_META_STREAK = ("streak", "head_rows", "head_failures")
+
+
+class Ledger:
+    """The ledger of all jobs below one key prefix. Every method raises `LedgerUnavailable`."""
+
+    def __init__(self, redis: "Redis", *, prefix: str, place: str) -> None:
+        self._redis = cast(Any, redis)
+        self._prefix = prefix
+        self._place = place
+        folder = resources.files(__package__) / "scripts"
+        prelude = (folder / "prelude.lua").read_text()
+        self._scripts: dict[str, Script] = {
+            name: self._redis.register_script(prelude + (folder / f"{name}.lua").read_text()) for name in SCRIPTS
+        }
+
+    def _base(self, job: str) -> str:
+        return f"{self._prefix}:job:{job}"
+
+    def _run(self, script: str, job: str, *args: Any) -> Any:
+        with mapped_errors(self._place):
+            return self._scripts[script](keys=[self._base(job)], args=list(args))
+
+    # Jobs
+
+    def open(
+        self, job: str, *, tasks: int, priority: int, counted: bytes = b"", counts: CountDelta, hold_seconds: float = 0
+    ) -> bool:
+        """Make a job known, with the tasks that the store shows as counted.
+
+        For `hold_seconds` nothing is published, so that living workers can take up their leases again.
+        Returns False where it was known already: nothing is changed then.
+        """
+        number = sum(byte.bit_count() for byte in counted)
+        meta = {"tasks": tasks, "priority": priority, "state": "running", "reason": "", "control": ""}
+        meta |= {"counted": number, "done": counts.done, "failed": counts.failed, "images": counts.images}
+        fields = [part for pair in (meta | {"units": counts.units}).items() for part in pair]
+        return bool(self._run("open", job, counted, int(hold_seconds * 1000), *fields))
+
+    def grow(self, job: str, *, tasks: int, rows: int) -> bool:
+        """A retry added tasks: `tasks` in all; its `rows` are no longer failed but open."""
+        return bool(self._run("grow", job, tasks, rows))
+
+    def drop(self, job: str, *, tasks: int) -> bool:
+        """Forget a finalized job, unless it has grown since."""
+        return bool(self._run("drop", job, tasks))
+
+    def steer(self, job: str, *, state: str, priority: int, reason: str, control: str) -> bool:
+        """Set what the control events up to ULID `control` say."""
+        return bool(self._run("steer", job, state, priority, reason, control))
+
+    def progress(self, job: str) -> JobProgress | None:
+        """A job's counts, or None where the ledger does not know it."""
+        base = self._base(job)
+        with mapped_errors(self._place):
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.hgetall(f"{base}:meta")
+            pipeline.zcard(f"{base}:again")
+            pipeline.zcard(f"{base}:flight")
+            meta, again, in_flight = pipeline.execute()
+        if not meta:
+            return None
+        numbers = {name: int(meta.get(name, 0)) for name in (*_META_NUMBERS, *_META_STREAK)}
+        texts = {name: meta.get(name, "") for name in ("state", "reason", "control", "streak_class")}
+        return JobProgress(again=again, in_flight=in_flight, units=float(meta.get("units", 0)), **texts, **numbers)
+
+    # Members
+
+    def take(self, job: str, wanted: int) -> list[tuple[str, int]]:
+        """Members to publish now, at most `wanted`, each with its losses so far. They are in flight from now on."""
+        if wanted <= 0:
+            return []
+        found = self._run("take", job, wanted)
+        return [(found[at], int(found[at + 1])) for at in range(0, len(found), 2)]
+
+    def lease(self, job: str, member: str, *, worker: str, seconds: float) -> Lease:
+        """Ask for the lease of a member. A granted one comes with its token."""
+        random = "".join(secrets.choice(_TOKEN_LETTERS) for _ in range(4))
+        answer, token = self._run("lease", job, member, worker.replace("|", "_"), int(seconds * 1000), random)
+        return Lease(cast(LeaseAnswer, answer), token)
+
+    def renew(
+        self, job: str, member: str, token: str, *, worker: str, seconds: float, rows: int = 0, images: int = 0
+    ) -> tuple[RenewAnswer, str]:
+        """Keep a lease and report progress; answers with the job's state as well."""
+        holder = worker.replace("|", "_")
+        answer, state = self._run("renew", job, member, token, int(seconds * 1000), holder, rows, images)
+        return cast(RenewAnswer, answer), state
+
+    def give_back(self, job: str, member: str, token: str, *, delay_seconds: float = 0, error: str = "") -> bool:
+        """The worker gives a member back unfinished; not a loss. `delay_seconds`: not published before."""
+        return int(self._run("release", job, member, token, 0, int(delay_seconds * 1000), error[:500])) >= 0
+
+    def lose(self, job: str, member: str, token: str, *, error: str) -> int:
+        """A lease expired: count a loss and publish again. Returns the losses so far, or -1: not so."""
+        return int(self._run("release", job, member, token, 1, 0, error[:500]))
+
+    def requeue(self, job: str, member: str, since: int) -> bool:
+        """Publish a member again whose message is gone."""
+        return bool(self._run("requeue", job, member, since))
+
+    def split(self, job: str, task: int, rows: Iterable[int]) -> bool:
+        """Send the open rows (places in the task) of a task one by one from now on."""
+        return bool(self._run("split", job, member_name(task), *(member_name(task, row) for row in rows)))
+
+    def count(self, job: str, member: str, delta: CountDelta) -> bool:
+        """Count a member whose rows all have an outcome. True where this call counted it."""
+        counts = (delta.done, delta.failed, delta.images, delta.units, delta.pausing, delta.pausing_class)
+        return int(self._run("count", job, member, *counts)) == 1
+
+    def flights(self, job: str) -> list[Flight]:
+        """Everything in flight of a job, published and leased."""
+        base = self._base(job)
+        with mapped_errors(self._place):
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.zrange(f"{base}:flight", 0, -1, withscores=True)
+            pipeline.hgetall(f"{base}:leases")
+            published, leases = pipeline.execute()
+        return [_flight(member, int(since), leases.get(member)) for member, since in published]
+
+    def notes(self, job: str) -> tuple[dict[str, int], dict[str, str]]:
+        """Losses and last errors by member."""
+        base = self._base(job)
+        with mapped_errors(self._place):
+            pipeline = self._redis.pipeline(transaction=True)
+            pipeline.hgetall(f"{base}:losses")
+            pipeline.hgetall(f"{base}:errors")
+            losses, errors = pipeline.execute()
+        return {member: int(count) for member, count in losses.items()}, errors
+
+    # Hints and presence
+
+    def announce(self, job: str) -> None:
+        """Tell the dispatcher that something about a job is new in the store. Only a hint: it looks by itself too."""
+        with mapped_errors(self._place):
+            self._redis.sadd(f"{self._prefix}:announced", job)
+
+    def announced(self) -> set[str]:
+        """Take all hints."""
+        with mapped_errors(self._place):
+            return set(self._redis.spop(f"{self._prefix}:announced", 1000) or ())
+
+    def report(self, report: WorkerReport) -> None:
+        """A worker says that it is there."""
+        stamped = report.model_copy(update={"seen": self.now()})
+        with mapped_errors(self._place):
+            self._redis.hset(f"{self._prefix}:workers", report.worker, stamped.model_dump_json())
+
+    def leave(self, worker: str) -> None:
+        """A worker says that it ends."""
+        with mapped_errors(self._place):
+            self._redis.hdel(f"{self._prefix}:workers", worker)
+
+    def workers(self, within_seconds: float = 30) -> list[WorkerReport]:
+        """Workers seen lately; those silent for longer are forgotten."""
+        with mapped_errors(self._place):
+            found = self._redis.hgetall(f"{self._prefix}:workers")
+        oldest = self.now() - int(within_seconds * 1000)
+        reports = [WorkerReport.model_validate(json.loads(text)) for text in found.values()]
+        silent = [report.worker for report in reports if report.seen < oldest]
+        if silent:
+            with mapped_errors(self._place):
+                self._redis.hdel(f"{self._prefix}:workers", *silent)
+        return [report for report in reports if report.seen >= oldest]
+
+    def lead(self, leader: str, seconds: float) -> bool:
+        """Take or keep the leader's lock. It only saves work: two leaders do no harm."""
+        key = f"{self._prefix}:leader"
+        with mapped_errors(self._place):
+            if self._redis.set(key, leader, nx=True, px=int(seconds * 1000)):
+                return True
+            if self._redis.get(key) != leader:
+                return False
+            self._redis.pexpire(key, int(seconds * 1000))
+            return True
+
+    def resign(self, leader: str) -> None:
+        """Give the leader's lock up, so that another dispatcher goes on at once."""
+        with mapped_errors(self._place):
+            if self._redis.get(f"{self._prefix}:leader") == leader:
+                self._redis.delete(f"{self._prefix}:leader")
+
+    def now(self) -> int:
+        """Redis' clock in ms: the one clock that leases are measured by."""
+        with mapped_errors(self._place):
+            seconds, micros = self._redis.time()
+        return int(seconds) * 1000 + int(micros) // 1000
+
+    def ping(self) -> Mapping[str, Any]:
+        """Redis' own account of itself."""
+        with mapped_errors(self._place):
+            return cast(Mapping[str, Any], self._redis.info("server"))
+
+
+def _flight(member: str, since: int, lease: str | None) -> Flight:
+    if lease is None:
+        return Flight(member, since)
+    token, expiry, worker, rows, images = lease.split("|")
+    return Flight(member, since, token, int(expiry), worker, int(rows), int(images))

@@ -1,0 +1,80 @@
+"""What the ledger answers with."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.base import Frozen
+
+LeaseAnswer = Literal["granted", "counted", "leased", "paused", "cancelled", "split", "unknown"]
+RenewAnswer = Literal["renewed", "lost", "missing"]
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The answer to a request for a lease; `token` is empty unless it was granted."""
+
+    answer: LeaseAnswer
+    token: str = ""
+
+
+@dataclass(frozen=True)
+class CountDelta:
+    """What a counted task adds to its job. `pausing` failures of `pausing_class` can pause the job."""
+
+    done: int
+    failed: int
+    images: int
+    units: float
+    pausing: int = 0
+    pausing_class: str = ""
+
+
+@dataclass(frozen=True)
+class Flight:
+    """One member in flight: published, and leased where `token` is given. Times in ms of Redis' clock."""
+
+    member: str
+    since: int
+    token: str = ""
+    expiry: int = 0
+    worker: str = ""
+    rows: int = 0
+    images: int = 0
+
+
+@dataclass(frozen=True)
+class JobProgress:
+    """A job as the ledger sees it. Counts hold counted tasks only; `flights` has the rest."""
+
+    state: str
+    reason: str
+    priority: int
+    control: str
+    tasks: int
+    counted: int
+    done: int
+    failed: int
+    images: int
+    units: float
+    cursor: int
+    opened: int
+    again: int
+    in_flight: int
+    streak: int
+    streak_class: str
+    head_rows: int
+    head_failures: int
+
+
+class WorkerReport(Frozen):
+    """What a worker says about itself every few seconds."""
+
+    worker: str
+    host: str
+    pid: int
+    device: str
+    job: str = ""
+    member: str = ""
+    models: tuple[str, ...] = ()
+    images: int = 0
+    seen: int = 0

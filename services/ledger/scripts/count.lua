@@ -1,0 +1,44 @@
+-- Count a member whose rows all have an outcome, once.
+-- ARGV: member, done, failed, images, units, failures that can pause the job, their class.
+-- Returns 1 where this call counted it, 0 where it was counted already, -1 where the job is not known,
+-- -2 where its rows are counted one by one.
+local member = ARGV[1]
+if redis.call('EXISTS', META) == 0 then return -1 end
+if is_counted(member) then
+  forget(member)
+  return 0
+end
+local task, alone = task_of(member)
+local task_member = tostring(task)
+if not alone and redis.call('HEXISTS', ROWS_LEFT, member) == 1 then return -2 end
+local whole = true
+if alone then
+  redis.call('SREM', OPEN_ROWS, member)
+  whole = redis.call('HINCRBY', ROWS_LEFT, task_member, -1) <= 0
+end
+forget(member)
+if whole then
+  redis.call('SETBIT', COUNTED, task, 1)
+  redis.call('HDEL', ROWS_LEFT, task_member)
+  redis.call('HINCRBY', META, 'counted', 1)
+  forget(task_member)
+end
+redis.call('HINCRBY', META, 'done', ARGV[2])
+redis.call('HINCRBY', META, 'failed', ARGV[3])
+redis.call('HINCRBY', META, 'images', ARGV[4])
+redis.call('HINCRBYFLOAT', META, 'units', ARGV[5])
+-- How the job fails, for the rule that pauses a job which makes no progress but errors.
+local done, failures, class = tonumber(ARGV[2]), tonumber(ARGV[6]), ARGV[7]
+if done > 0 or failures > 0 then
+  local head = tonumber(redis.call('HGET', META, 'head_rows') or '0')
+  if head < 100 then
+    redis.call('HINCRBY', META, 'head_rows', math.max(done, 0) + failures)
+    redis.call('HINCRBY', META, 'head_failures', failures)
+  end
+  if done > 0 or redis.call('HGET', META, 'streak_class') ~= class then
+    redis.call('HSET', META, 'streak', done > 0 and 0 or failures, 'streak_class', class)
+  else
+    redis.call('HINCRBY', META, 'streak', failures)
+  end
+end
+return 1

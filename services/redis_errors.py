@@ -1,0 +1,28 @@
+"""Foreign errors of Redis, mapped to ours in this one place."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+
+from schemas.errors import LedgerUnavailable
+
+
+@contextmanager
+def mapped_errors(place: str) -> Iterator[None]:
+    """Turn redis-py's errors into `LedgerUnavailable`. `place` names host and port, never a password.
+
+    Raises:
+        LedgerUnavailable: no answer, or a refusal; the hint says what to do.
+    """
+    try:
+        yield
+    except (AuthenticationError, NoPermissionError) as error:
+        raise LedgerUnavailable(
+            f"Redis at {place} refused: wrong password or rights", hint="check PROMPTMILL_REDIS__URL"
+        ) from error
+    except (RedisError, OSError) as error:
+        raise LedgerUnavailable(
+            f"Redis at {place} does not answer ({type(error).__name__})",
+            hint="is it running, and is PROMPTMILL_REDIS__URL right? run `promptmill doctor`",
+        ) from error
