@@ -1,6 +1,7 @@
-"""One entry of the model catalogue (`models.toml`)."""
+"""One entry of the model catalogue (`models.toml`), and what a source may look like."""
 
-from typing import Literal
+import re
+from typing import Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
@@ -9,14 +10,45 @@ from schemas.rows import PipelineName, Side
 from schemas.samplers import SchedulerName
 
 Family = Literal["sd1", "sd2", "sdxl", "upscaler"]
+SourceKind = Literal["builtin", "hub", "folder"]
+
+_BUILTIN = re.compile(r"builtin:[a-z0-9-]+(/[a-z0-9-]+)?")
+_HUB = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
+_FOLDER_STARTS = ("/", "./", "../", "~")
+
+
+class Source(NamedTuple):
+    """Where weights lie: `place` is a builtin's name, a hub repository (owner/name) or a folder's path."""
+
+    kind: SourceKind
+    place: str
+
+
+def parse_source(text: str) -> Source:
+    """Read a source. A folder's path starts with `/`, `./`, `../` or `~`, so that none looks like a repository.
+
+    Raises:
+        ValueError: none of the three.
+    """
+    if text.startswith(_FOLDER_STARTS) or text in (".", ".."):
+        return Source("folder", text)
+    if _BUILTIN.fullmatch(text):
+        return Source("builtin", text.removeprefix("builtin:"))
+    if _HUB.fullmatch(text):
+        return Source("hub", text)
+    raise ValueError("not a source: owner/name on the hub, a folder (/..., ./..., ~/...) or builtin:NAME")
 
 
 class ModelEntry(Frozen):
     """Where a model comes from and what it can do. The alias is the table's name in `models.toml`."""
 
     source: str = Field(description="hub repository (owner/name), local folder, or builtin:NAME")
+    sources: dict[PipelineName, str] = Field(
+        default_factory=dict,
+        description="pipeline -> a source of its own; components that it lacks come from `source`",
+    )
     revision: str | None = Field(None, description="commit or branch of the hub repository")
-    variant: str | None = Field(None, description="file variant on the hub, e.g. fp16")
+    variant: str | None = Field(None, description="file variant to prefer, e.g. fp16; the plain file where it lacks")
     family: Family
     pipelines: tuple[PipelineName, ...] = Field(min_length=1, description="pipelines it can run")
     width: Side = Field(512, description="native width in pixels")
@@ -35,8 +67,14 @@ class ModelEntry(Frozen):
     @field_validator("source")
     @classmethod
     def _source_is_named(cls, value: str) -> str:
-        if not value.strip():
-            raise ValueError("a hub repository, a local folder or builtin:NAME")
+        parse_source(value)
+        return value
+
+    @field_validator("sources")
+    @classmethod
+    def _sources_are_named(cls, value: dict[PipelineName, str]) -> dict[PipelineName, str]:
+        for source in value.values():
+            parse_source(source)
         return value
 
     @model_validator(mode="after")
@@ -44,3 +82,31 @@ class ModelEntry(Frozen):
         if (self.family == "upscaler") != (self.pipelines == ("upscale",)):
             raise ValueError("family upscaler and pipelines ['upscale'] go together")
         return self
+
+    @model_validator(mode="after")
+    def _xl_has_three_pipelines(self) -> "ModelEntry":
+        missing = {"upscale", "depth2img"} & set(self.pipelines)
+        if self.family == "sdxl" and missing:
+            raise ValueError(f"family sdxl has no {' and no '.join(sorted(missing))} in diffusers")
+        return self
+
+    @model_validator(mode="after")
+    def _sources_are_of_pipelines(self) -> "ModelEntry":
+        strangers = sorted(set(self.sources) - set(self.pipelines))
+        if strangers:
+            raise ValueError(f"sources for {', '.join(strangers)}, which pipelines does not list")
+        return self
+
+    @model_validator(mode="after")
+    def _a_default_step_remains(self) -> "ModelEntry":
+        # diffusers runs int(steps * strength) of the steps where an input image is given.
+        for pipeline, strength in (("img2img", self.strength), ("depth2img", self.strength)):
+            if pipeline in self.pipelines and int(self.steps * strength) < 1:
+                raise ValueError(f"steps {self.steps} x strength {strength} leave {pipeline} no step by default")
+        if "inpaint" in self.pipelines and int(self.steps * self.inpaint_strength) < 1:
+            raise ValueError(f"steps {self.steps} x inpaint_strength {self.inpaint_strength} leave inpaint no step")
+        return self
+
+    def source_of(self, pipeline: PipelineName) -> str:
+        """The source that a pipeline's components come from first."""
+        return self.sources.get(pipeline, self.source)

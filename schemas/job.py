@@ -72,6 +72,7 @@ class ControlEvent(Versioned):
     priority: int | None = Field(None, ge=1, le=10_000)
     reason: str = ""
     by: str = Field("", description="who: a user, or the orchestrator")
+    automatic: bool = Field(False, description="the job paused itself")
 
 
 class ControlState(Frozen):

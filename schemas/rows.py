@@ -18,8 +18,9 @@ ImageFormat = Literal["png", "jpeg", "webp"]
 MAX_PROMPT = 20_000
 MAX_SEED = 2**63 - 1
 
-# A row id names files on the user's machine: letters of any script, digits and a few marks, no path, no dot first.
-ID_PATTERN = r"^[^\W_][\w .@+=,()#-]*$"
+# A row id names files on the user's machine: letters of any script, digits and a few marks, no path, no dot first;
+# no dot or space last, which Windows drops.
+ID_PATTERN = r"^[^\W_](?:[\w .@+=,()#-]*[\w@+=,()#-])?$"
 RowId = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=ID_PATTERN)]
 ModelAlias = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT)]
@@ -31,7 +32,12 @@ ImageAddress = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 class RowBase(Frozen):
     """What every pipeline takes. None means: the job's default, then the model's."""
 
-    id: RowId | None = Field(None, description="name of the row, unique in the job; default: its number")
+    id: RowId | None = Field(
+        None,
+        description="name of the row, unique in the job; default: its number",
+        # Numbers are the usual names of rows in tables and JSON.
+        coerce_numbers_to_str=True,
+    )
     prompt: Prompt = Field("", description="what to draw, in any script")
     negative_prompt: Prompt | None = Field(None, description="what to avoid")
     model: ModelAlias | None = Field(None, description="alias from the catalogue")
@@ -50,7 +56,7 @@ class Txt2Img(RowBase):
     """Text to image."""
 
     pipeline: Literal["txt2img"] = "txt2img"
-    prompt: Annotated[Prompt, StringConstraints(min_length=1, strip_whitespace=False)]
+    prompt: Annotated[Prompt, StringConstraints(pattern=r"\S")] = Field(description="what to draw, in any script")
     width: Side | None = Field(None, description="pixels, a multiple of 8")
     height: Side | None = Field(None, description="pixels, a multiple of 8")
 
@@ -105,3 +111,11 @@ ROW_TYPES: dict[PipelineName, type[RowBase]] = {
 ROW_ADAPTER: TypeAdapter[Txt2Img | Img2Img | Inpaint | Upscale | Depth2Img] = TypeAdapter(Row)
 # Every name that a manifest may use for a field of ours, whatever the pipeline.
 FIELD_NAMES: frozenset[str] = frozenset(name for row in ROW_TYPES.values() for name in row.model_fields)
+
+
+def default_row_id(index: int) -> str:
+    """The id of a row that gives none: its position in the manifest, from 0, as in its object keys.
+
+    Seven digits keep ten million rows in order when they are sorted by name.
+    """
+    return f"{index:07d}"

@@ -66,22 +66,30 @@ class Ledger:
     # Jobs
 
     def open(
-        self, job: str, *, tasks: int, priority: int, counted: bytes = b"", counts: CountDelta, hold_seconds: float = 0
+        self,
+        job: str,
+        *,
+        tasks: int,
+        priority: int,
+        counts: CountDelta,
+        counted: bytes = b"",
+        retried: int = 0,
+        hold_seconds: float = 0,
     ) -> bool:
-        """Make a job known, with the tasks that the store shows as counted.
+        """Make a job known, with the tasks that the store shows as counted (a bit each, highest first).
 
         For `hold_seconds` nothing is published, so that living workers can take up their leases again.
         Returns False where it was known already: nothing is changed then.
         """
         number = sum(byte.bit_count() for byte in counted)
-        meta = {"tasks": tasks, "priority": priority, "state": "running", "reason": "", "control": ""}
+        meta = {"tasks": tasks, "retried": retried, "priority": priority, "state": "running", "reason": "", "control": ""}
         meta |= {"counted": number, "done": counts.done, "failed": counts.failed, "images": counts.images}
         fields = [part for pair in (meta | {"units": counts.units}).items() for part in pair]
         return bool(self._run("open", job, counted, int(hold_seconds * 1000), *fields))
 
-    def grow(self, job: str, *, tasks: int, rows: int) -> bool:
-        """A retry added tasks: `tasks` in all; its `rows` are no longer failed but open."""
-        return bool(self._run("grow", job, tasks, rows))
+    def grow(self, job: str, *, tasks: int, retried: int) -> bool:
+        """Retries added tasks: `tasks` in all; the `retried` rows of all retries are no longer failed but open."""
+        return bool(self._run("grow", job, tasks, retried))
 
     def drop(self, job: str, *, tasks: int) -> bool:
         """Forget a finalized job, unless it has grown since."""
@@ -103,8 +111,16 @@ class Ledger:
         if not meta:
             return None
         numbers = {name: int(meta.get(name, 0)) for name in (*_META_NUMBERS, *_META_STREAK)}
-        texts = {name: meta.get(name, "") for name in ("state", "reason", "control", "streak_class")}
-        return JobProgress(again=again, in_flight=in_flight, units=float(meta.get("units", 0)), **texts, **numbers)
+        return JobProgress(
+            state=meta["state"],
+            reason=meta.get("reason", ""),
+            control=meta.get("control", ""),
+            streak_class=meta.get("streak_class", ""),
+            units=float(meta.get("units", 0)),
+            again=again,
+            in_flight=in_flight,
+            **numbers,
+        )
 
     # Members
 

@@ -1,0 +1,1 @@
+"""Training of the built-in `shapes` models from pictures that a program draws."""

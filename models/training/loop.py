@@ -1,0 +1,145 @@
+"""The training loop that all models share: seeded, resumable, averaged weights, losses in a log.
+
+What a step sees depends on (seed, step) only, so a run that was stopped and resumed sees the same batches.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one model is trained. `averaging` is the decay of the exponential mean of the weights."""
+
+    name: str
+    steps: int
+    batch: int
+    rate: float
+    warmup: int = 100
+    decay: float = 0.01
+    averaging: float = 0.999
+    seed: int = 0
+    save_every: float = 120.0  # seconds
+    low_precision: bool = True  # bfloat16 in the matrix products, float32 weights
+
+
+@dataclass
+class Run:
+    """What a checkpoint holds."""
+
+    model: nn.Module
+    mean: nn.Module
+    optimizer: torch.optim.AdamW
+    step: int = 0
+    seconds: float = 0.0
+
+
+Loss = Callable[[nn.Module, int, torch.Generator], Tensor]
+
+
+def device() -> torch.device:
+    """The GPU if there is one."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _rate_at(recipe: Recipe, step: int) -> float:
+    """Linear warm-up, then a cosine down to a fiftieth (Loshchilov & Hutter 2017)."""
+    if step < recipe.warmup:
+        return recipe.rate * (step + 1) / recipe.warmup
+    share = min(1.0, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup))
+    return recipe.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
+
+
+def _start(recipe: Recipe, model: nn.Module, folder: Path) -> Run:
+    """A fresh run, or the one whose checkpoint lies in the folder."""
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=recipe.decay
+    )
+    mean = copy.deepcopy(model).requires_grad_(False)
+    run = Run(model, mean, optimizer)
+    path = folder / "checkpoint.pt"
+    if path.exists():
+        held = torch.load(path, map_location=device(), weights_only=True)
+        model.load_state_dict(held["model"])
+        mean.load_state_dict(held["mean"])
+        optimizer.load_state_dict(held["optimizer"])
+        run.step, run.seconds = held["step"], held["seconds"]
+    return run
+
+
+def _save(run: Run, folder: Path) -> None:
+    """Replace the checkpoint in one move, so that a kill leaves a whole one."""
+    half = folder / "checkpoint.part"
+    torch.save(
+        {
+            "model": run.model.state_dict(),
+            "mean": run.mean.state_dict(),
+            "optimizer": run.optimizer.state_dict(),
+            "step": run.step,
+            "seconds": run.seconds,
+        },
+        half,
+    )
+    half.replace(folder / "checkpoint.pt")
+
+
+def _average(run: Run, decay: float) -> None:
+    """Move the mean weights towards the current ones; faster at the start."""
+    keep = min(decay, (1 + run.step) / (10 + run.step))
+    pairs = list(zip(run.mean.parameters(), run.model.parameters(), strict=True))
+    torch._foreach_lerp_([m for m, _ in pairs], [p.detach() for _, p in pairs], 1 - keep)
+
+
+def _one_step(run: Run, recipe: Recipe, loss_of: Loss) -> float:
+    rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + run.step)
+    for group in run.optimizer.param_groups:
+        group["lr"] = _rate_at(recipe, run.step)
+    where = device().type
+    with torch.autocast(where, torch.bfloat16, enabled=recipe.low_precision):
+        loss = loss_of(run.model, run.step, rng)
+    run.optimizer.zero_grad(set_to_none=True)
+    loss.backward()  # type: ignore[no-untyped-call]
+    nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+    run.optimizer.step()
+    _average(run, recipe.averaging)
+    run.step += 1
+    return float(loss.detach())
+
+
+def fit(recipe: Recipe, model: nn.Module, loss_of: Loss, work: Path) -> nn.Module:
+    """Train (or go on training) and return the model with the averaged weights, in eval mode."""
+    folder = work / recipe.name
+    folder.mkdir(parents=True, exist_ok=True)
+    run = _start(recipe, model.to(device()).train(), folder)
+    saved = began = time.monotonic()
+    before, losses = run.seconds, []
+    with (folder / "log.jsonl").open("a") as log:
+        while run.step < recipe.steps:
+            losses.append(_one_step(run, recipe, loss_of))
+            now = time.monotonic()
+            run.seconds = before + now - began
+            if run.step % 50 == 0:
+                line = {"step": run.step, "loss": sum(losses) / len(losses), "seconds": round(run.seconds, 1)}
+                log.write(json.dumps(line) + "\n")
+                log.flush()
+                losses = []
+            if now - saved > recipe.save_every or run.step == recipe.steps:
+                _save(run, folder)
+                saved = now
+    return run.mean.eval()
+
+
+def seconds_spent(work: Path, name: str) -> float:
+    """Training time of a model so far, from its checkpoint."""
+    path = work / name / "checkpoint.pt"
+    return float(torch.load(path, map_location="cpu", weights_only=True)["seconds"]) if path.exists() else 0.0

@@ -1,0 +1,124 @@
+"""What the four UNets share: shape, noise schedule, precomputed conditions and the training loss.
+
+The schedule ends in pure noise and is sampled from there (`rescale_betas_zero_snr`, `trailing` steps), and the
+UNets predict v (Salimans & Ho 2022), as Lin et al. 2023 ("Common Diffusion Noise Schedules and Sample Steps are
+Flawed") ask: with Stable Diffusion 1's own schedule the mean colour leaks through the last step and small models
+ignore their captions.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel
+from diffusers.models.attention_processor import AttnProcessor
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import CLIPModel, CLIPTokenizer
+
+from models.training import clip, data, loop
+
+STEPS = 1000
+UNCONDITIONED = 0.12  # share of captions emptied, for classifier-free guidance (Ho & Salimans 2021)
+CHUNK = 250
+
+
+def scheduler() -> DDIMScheduler:
+    """The noise schedule that all pipelines are shipped with."""
+    return DDIMScheduler(
+        num_train_timesteps=STEPS,
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        rescale_betas_zero_snr=True,
+        timestep_spacing="trailing",
+        clip_sample=False,
+        set_alpha_to_one=True,
+        steps_offset=0,
+    )
+
+
+def build(channels: int = 4, **changes: Any) -> UNet2DConditionModel:
+    """A fresh UNet for 16x16x4 latents; attention where they are 8x8 and 4x4. Its processor trains fastest."""
+    settings: dict[str, Any] = {
+        "sample_size": data.SIZE // 4,
+        "in_channels": channels,
+        "out_channels": 4,
+        "block_out_channels": (64, 96, 128),
+        "layers_per_block": 1,
+        "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+        "up_block_types": ("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+        "cross_attention_dim": clip.WIDTH,
+        "attention_head_dim": 4,  # diffusers' name; it is the number of heads
+        "norm_num_groups": 16,
+    }
+    model = UNet2DConditionModel(**{**settings, **changes})
+    model.set_attn_processor(AttnProcessor())
+    return model
+
+
+def widened(source: UNet2DConditionModel, channels: int) -> UNet2DConditionModel:
+    """A copy that takes more input channels; the new ones start without any effect."""
+    model = build(channels)
+    state = dict(source.state_dict())
+    first = torch.zeros_like(model.conv_in.weight)
+    first[:, : source.conv_in.weight.shape[1]] = source.conv_in.weight
+    state["conv_in.weight"] = first
+    model.load_state_dict(state)
+    return model
+
+
+@torch.no_grad()
+def encode(codec: AutoencoderKL, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
+    """(n, h, w, 3) uint8 to scaled latents (n, 4, h/4, w/4) float16: the mean of each."""
+    where = loop.device()
+    parts = []
+    for start in range(0, len(pictures), CHUNK):
+        batch = data.to_tensor(pictures[start : start + CHUNK], where)
+        latents = codec.encode(batch).latent_dist.mean * codec.config.scaling_factor
+        parts.append(latents.cpu().numpy().astype(np.float16))
+    return np.concatenate(parts)
+
+
+@torch.no_grad()
+def states(text: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str]) -> NDArray[np.float16]:
+    """(n, 77, width) float16: what the pipelines hand to the UNet for each caption."""
+    where = loop.device()
+    parts = []
+    for start in range(0, len(captions), CHUNK):
+        ids = clip.tokens(tokenizer, captions[start : start + CHUNK], tokenizer.model_max_length).to(where)
+        parts.append(text.text_model(input_ids=ids).last_hidden_state.cpu().numpy().astype(np.float16))
+    return np.concatenate(parts)
+
+
+class Diffusion:
+    """The forward process: noised latents and the v that they should lead to."""
+
+    def __init__(self) -> None:
+        """Read the schedule once."""
+        alpha = scheduler().alphas_cumprod.to(loop.device())
+        self.signal, self.noise = alpha.sqrt(), (1 - alpha).sqrt()
+
+    def pose(self, clean: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """(noised, steps, v) for clean latents (n, 4, h, w)."""
+        steps = torch.randint(STEPS, (len(clean),), generator=rng).to(clean.device)
+        noise = torch.randn(clean.shape, generator=rng).to(clean.device)
+        a, b = self.signal[steps][:, None, None, None], self.noise[steps][:, None, None, None]
+        return a * clean + b * noise, steps, a * noise - b * clean
+
+
+def dropped(words: Tensor, empty: Tensor, rng: torch.Generator) -> Tensor:
+    """The text states (n, 77, d) with some replaced by those of the empty prompt."""
+    gone = torch.rand(len(words), generator=rng).to(words.device) < UNCONDITIONED
+    return torch.where(gone[:, None, None], empty, words)
+
+
+def v_loss(model: nn.Module, noised: Tensor, steps: Tensor, words: Tensor, v: Tensor, **more: Tensor) -> Tensor:
+    """Mean squared error of the predicted v."""
+    out = model(noised, steps, encoder_hidden_states=words, **more).sample
+    return functional.mse_loss(out.float(), v)

@@ -1,0 +1,80 @@
+"""The ledger of a job, made again from what the store says. Loses nothing; at most what was in flight renders again."""
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+
+from orchestrator.dispatch.active_job import ActiveJob
+from schemas import keys
+from schemas.planned import PlannedRow
+from schemas.result import ResultLine, best
+from services import jobs
+from services.ledger import CountDelta, Ledger
+
+READERS = 16
+
+
+@dataclass
+class _Tally:
+    counted: bytearray
+    done: int = 0
+    failed: int = 0
+    images: int = 0
+    units: float = 0.0
+    lines: dict[int, dict[int, list[ResultLine]]] = field(default_factory=dict)
+
+
+def open_in_ledger(active: ActiveJob, ledger: Ledger, *, hold_seconds: float) -> bool:
+    """Make a job known to the ledger, unless it is. True where this call did.
+
+    A job that has pieces may have living workers, whose leases Redis has forgotten: nothing is published for
+    `hold_seconds`, so that they can take up their leases again.
+    """
+    tally = _Tally(bytearray((active.tasks + 7) // 8))
+    found_pieces = False
+    with ThreadPoolExecutor(READERS) as readers:
+        for plan in active.rounds:
+            for part in range(plan.first_part, plan.first_part + plan.parts):
+                found_pieces |= _tally_part(active, part, tally, readers)
+    failed = tally.failed - active.retried_rows
+    return ledger.open(
+        active.job,
+        tasks=active.tasks,
+        priority=active.control.priority,
+        counted=bytes(tally.counted),
+        retried=active.retried_rows,
+        counts=CountDelta(tally.done, failed, tally.images, tally.units),
+        hold_seconds=hold_seconds if found_pieces else 0,
+    )
+
+
+def _tally_part(active: ActiveJob, part: int, tally: _Tally, readers: ThreadPoolExecutor) -> bool:
+    pieces = []
+    for info in active.store.list(keys.part_results_folder(active.job, part)):
+        try:
+            pieces.append(keys.parse_piece(info.key))
+        except ValueError:
+            continue
+    names = [keys.piece(*piece) for piece in pieces]
+    by_task: dict[int, dict[int, list[ResultLine]]] = {}
+    for piece, lines in zip(pieces, readers.map(lambda key: jobs.read_piece(active.store, key), names), strict=True):
+        rows = by_task.setdefault(piece.task, {})
+        for line in lines:
+            rows.setdefault(line.index, []).append(line)
+    for task, rows in by_task.items():
+        if len(rows) >= active.record(task).rows:
+            _count_task(task, [best(lines) for lines in rows.values()], active.record(task).units, tally)
+    return bool(pieces)
+
+
+def _count_task(task: int, lines: list[ResultLine], units: float, tally: _Tally) -> None:
+    tally.counted[task // 8] |= 0x80 >> (task % 8)  # Redis counts a byte's bits from the highest
+    tally.units += units
+    for line in lines:
+        tally.done += line.status == "done"
+        tally.failed += line.status == "failed"
+        tally.images += len(line.images)
+
+
+def rows_of_task(active: ActiveJob, task: int) -> list[PlannedRow]:
+    """A task's rows as planned."""
+    return jobs.read_rows(active.store, active.message(str(task), 0))

@@ -1,0 +1,135 @@
+"""Finalize: what a job came to, as `metadata.parquet`, the gallery and `summary.json`.
+
+It reads the plan and the pieces, part by part in constant memory, and deletes nothing. It can be run again at any
+time: rows that were done stay as they were, rows of a retry are taken in. `summary.json` is written last.
+"""
+
+from collections import Counter
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from orchestrator.gallery import HTML, Gallery
+from orchestrator.local_disk import local_disk
+from orchestrator.metadata_table import MetadataWriter, row_lines
+from orchestrator.outcomes import PartOutcomes, read_outcomes
+from schemas import keys
+from schemas.errors import JobConflict
+from schemas.job import JobDocument, Summary
+from schemas.planned import PlannedRow
+from schemas.result import ResultLine
+from schemas.units import units
+from services import jobs
+from services.store import ObjectStore
+
+PARQUET = "application/vnd.apache.parquet"
+
+
+@dataclass
+class _Tally:
+    rows: int = 0
+    done: int = 0
+    images: int = 0
+    dropped: int = 0
+    flagged: int = 0
+    bytes: int = 0
+    units: float = 0.0
+    failures: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def missing(self) -> int:
+        return self.rows - self.done - self.failures.total()
+
+    def add(self, row: PlannedRow, outcome: ResultLine | None) -> None:
+        self.rows += 1
+        if outcome is None:
+            return
+        if outcome.status == "failed":
+            self.failures[outcome.failure.error_class if outcome.failure else "render_error"] += 1
+            return
+        self.done += 1
+        for image in outcome.images:
+            self.images += image.key is not None
+            self.dropped += image.dropped
+            self.flagged += bool(image.flagged)
+            self.bytes += image.bytes or 0
+            self.units += units(image.width, image.height, row.steps)
+
+
+def finalize(store: ObjectStore, job: str, *, now: datetime | None = None) -> Summary:
+    """Write what a job came to, and return its summary.
+
+    Args:
+        store: the object store.
+        job: the job's id. Every row of it has an outcome, or it was cancelled.
+        now: the time to write down, where anything changed since an earlier finalize.
+
+    Raises:
+        JobNotFound: no such job.
+        JobConflict: rows without an outcome, and the job was not cancelled. Nothing that counts was written.
+        ServiceError: the object store did not answer, or a part of the plan is missing.
+        LocalDiskError: no room for the table on this machine.
+    """
+    document = jobs.read_document(store, job)
+    tally = _Tally()
+    gallery = Gallery(job, lambda name, page: store.put(keys.gallery(job, name), page, HTML))
+    with TemporaryDirectory(prefix="promptmill-", ignore_cleanup_errors=True) as folder:
+        table = _write_table(store, document, Path(folder), tally, gallery)
+        cancelled = jobs.read_control(store, document).state == "cancelled"
+        if tally.missing and not cancelled:
+            raise JobConflict(f"job {job!r} is not finished: {tally.missing} of {tally.rows} rows have no outcome")
+        store.put_file(keys.metadata_table(job), table, PARQUET)
+    summary = _summary(store, document, tally, now or datetime.now(UTC))
+    gallery.finish(_caption(summary))
+    store.put(keys.summary(job), summary.model_dump_json(indent=2).encode(), jobs.JSON)
+    return summary
+
+
+def _write_table(store: ObjectStore, document: JobDocument, folder: Path, tally: _Tally, gallery: Gallery) -> Path:
+    """Write `metadata.parquet` to a folder of this machine, and count and show what passes."""
+    with local_disk(folder), closing(MetadataWriter(folder)) as writer:
+        for part in read_outcomes(store, document):
+            writer.add([line for row in part.rows for line in row_lines(part.part, row, part.found.get(row.index))])
+            _count(part, tally, gallery)
+        return writer.finish()
+
+
+def _count(part: PartOutcomes, tally: _Tally, gallery: Gallery) -> None:
+    for row in part.rows:
+        outcome = part.found.get(row.index)
+        tally.add(row, outcome)
+        for image in outcome.images if outcome else ():
+            gallery.add(row, image)
+
+
+def _summary(store: ObjectStore, document: JobDocument, tally: _Tally, now: datetime) -> Summary:
+    rounds = jobs.read_rounds(store, document)[1:]
+    summary = Summary(
+        job=document.job,
+        state="cancelled" if tally.missing else "done",
+        planned=tally.rows,
+        done=tally.done,
+        failed=tally.failures.total(),
+        cancelled=tally.missing,
+        images=tally.images,
+        dropped=tally.dropped,
+        flagged=tally.flagged,
+        bytes=tally.bytes,
+        units=round(tally.units, 6),
+        failures=dict(sorted(tally.failures.items())),
+        rounds=tuple(found.round_id for found in rounds if found.round_id),
+        submitted_at=document.submitted_at,
+        finished_at=now.isoformat(timespec="seconds"),
+    )
+    earlier = jobs.read_summary(store, document.job)
+    same = earlier is not None and earlier.model_copy(update={"finished_at": summary.finished_at}) == summary
+    return earlier if same and earlier is not None else summary
+
+
+def _caption(summary: Summary) -> str:
+    counts = {"rows done": summary.done, "failed": summary.failed, "cancelled": summary.cancelled}
+    counts |= {"images": summary.images, "dropped": summary.dropped, "flagged": summary.flagged}
+    told = [f"{count:,} {name}" for name, count in counts.items() if count or name in ("rows done", "images")]
+    return f"{summary.planned:,} rows planned: {', '.join(told)}"

@@ -1,0 +1,36 @@
+"""This machine's disk: its errors, mapped to ours in this one place."""
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from schemas.errors import LocalDiskError
+
+_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
+_DENIED = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextmanager
+def local_disk(place: Path, hint: str = "") -> Iterator[None]:
+    """Turn errors of this machine's disk into one that says what to do.
+
+    Raises:
+        LocalDiskError: the disk is full, not writable, or broken.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise disk_error(error, place, hint) from error
+    except sqlite3.OperationalError as error:  # how SQLite reports a full or unwritable disk
+        raise LocalDiskError(f"cannot write below {place}: {error}", hint=hint) from error
+
+
+def disk_error(error: OSError, place: Path, hint: str = "") -> LocalDiskError:
+    """What an error of the disk is to the user."""
+    if error.errno in _FULL:
+        return LocalDiskError(f"the disk is full at {place}", hint=hint or "free some space and run it again")
+    if error.errno in _DENIED:
+        return LocalDiskError(f"cannot write to {place}: {error.strerror}", hint=hint or "choose another folder")
+    return LocalDiskError(f"cannot use {place}: {error.strerror or error}", hint=hint)

@@ -1,0 +1,127 @@
+"""Column names -> fields of ours and columns of the user's own.
+
+The decision is made once for a set of names and remembered: rows of one manifest share a few sets.
+"""
+
+from typing import NamedTuple
+
+from orchestrator.manifests.faults import Faults, shorten
+from orchestrator.manifests.names import COLUMN_FIELDS, near_field, near_name
+from orchestrator.manifests.options import ManifestOptions
+
+_MOST_REMEMBERED = 4096
+
+
+class Problem(NamedTuple):
+    column: str
+    message: str
+
+
+class ColumnPlan(NamedTuple):
+    """What becomes of each column. Positions count from 0."""
+
+    fields: tuple[tuple[int, str, str], ...]
+    """(position, column, field)"""
+    extra: tuple[tuple[int, str], ...]
+    """(position, column)"""
+    unnamed: tuple[int, ...]
+    problems: tuple[Problem, ...]
+    plain: bool
+    """Every column is a field of the same name."""
+
+
+class Columns:
+    """Resolves column names under one set of options."""
+
+    def __init__(self, options: ManifestOptions) -> None:
+        self._map = dict(options.column_map)
+        self._by_column = {column: field for field, column in options.column_map.items()}
+        self._keep = options.extra_columns
+        self._plans: dict[tuple[str, ...], ColumnPlan] = {}
+        self._near: dict[str, str | None] = {}
+        self._unseen = set(self._by_column)
+
+    def plan(self, names: tuple[str, ...]) -> ColumnPlan:
+        """What becomes of columns of these names."""
+        found = self._plans.get(names)
+        if found is None:
+            if len(self._plans) >= _MOST_REMEMBERED:
+                self._plans.clear()
+            found = self._plans[names] = self._resolve(names)
+        return found
+
+    def table(self, names: tuple[str, ...], line: int, faults: Faults) -> ColumnPlan | None:
+        """The plan of a table whose header stands on `line`; None where its rows mean nothing without a new header."""
+        plan = self.plan(names)
+        for problem in plan.problems:
+            faults.add(line, problem.message, field=shorten(problem.column))
+        missing = self.report_unseen(line, faults, names)
+        if not plan.fields and not missing:
+            shown = ", ".join(shorten(name) for name in names[:10])
+            faults.add(line, f"no column is a field of ours; the header must name them, and names: {shown}")
+        return None if missing or not plan.fields else plan
+
+    def report_unseen(self, line: int | None, faults: Faults, names: tuple[str, ...] = ()) -> bool:
+        """Add a fault for each column of `--map` that never came; whether there is one."""
+        for column in sorted(self._unseen):
+            near = near_name(column, list(names))
+            among = f"did you mean {near}?" if near else f"the columns are {', '.join(map(shorten, names[:10]))}"
+            remedy = f": {among}" if names else " in any row"
+            faults.add(line, f"--map {self._by_column[column]}={column}: no such column{remedy}", field=column)
+        return bool(self._unseen)
+
+    def _resolve(self, names: tuple[str, ...]) -> ColumnPlan:
+        self._unseen.difference_update(names)
+        taken: dict[str, str] = {}
+        fields, extra, problems = [], [], []
+        for position, column in enumerate(names):
+            field = self._field(column)
+            if column and names.count(column) > 1:
+                if names.index(column) == position:
+                    problems.append(Problem(column, "the column stands twice in the header"))
+                continue
+            if field is not None and field in taken:
+                problems.append(Problem(column, f"{taken[field]!r} and {column!r} both give {field}"))
+            elif field is not None:
+                taken[field] = column
+                fields.append((position, column, field))
+            elif column:
+                extra.append((position, column))
+        guesses, kept = self._near_columns(extra, taken)
+        problems.extend(_near_problem(column, field) for _, column, field in guesses)
+        # A guess is a fault, so nothing is sent; using it lets the values below it be checked all the same.
+        fields += [guess for guess in guesses if guess[2] not in taken]
+        unnamed = tuple(position for position, column in enumerate(names) if not column)
+        plain = len(fields) == len(names) and all(column == field for _, column, field in fields)
+        return ColumnPlan(tuple(fields), tuple(kept), unnamed, tuple(problems), plain)
+
+    def _field(self, column: str) -> str | None:
+        if column in self._by_column:
+            return self._by_column[column]
+        return column if column in COLUMN_FIELDS and column not in self._keep else None
+
+    def _near_columns(
+        self, columns: list[tuple[int, str]], taken: dict[str, str]
+    ) -> tuple[list[tuple[int, str, str]], list[tuple[int, str]]]:
+        guesses, kept = [], []
+        for position, column in columns:
+            near = None if column in self._keep else self._near_field(column)
+            if near is None:
+                kept.append((position, column))
+            else:
+                guesses.append((position, column, near))
+        return guesses, kept
+
+    def _near_field(self, column: str) -> str | None:
+        if column not in self._near:
+            if len(self._near) >= _MOST_REMEMBERED:
+                self._near.clear()
+            # Names this long are no slips of ours, and comparing them costs time.
+            self._near[column] = near_field(column) if len(column) <= 40 else None
+        return self._near[column]
+
+
+def _near_problem(column: str, field: str) -> Problem:
+    name = shorten(column)
+    remedy = f"--map {field}={name} uses it, --extra {name} keeps it as your own"
+    return Problem(column, f"did you mean {field}? {remedy}")

@@ -1,0 +1,101 @@
+"""Near names: which field of ours a column name probably means, and which scheduler."""
+
+import difflib
+import re
+
+from schemas.rows import FIELD_NAMES
+from schemas.samplers import SCHEDULERS
+
+# The fields that a column can be; `extra` collects those that are none.
+COLUMN_FIELDS: frozenset[str] = FIELD_NAMES - {"extra"}
+
+# What other tools call our fields: A1111's prompts file and infotext, DreamStudio's and Replicate's parameters,
+# diffusers' arguments.
+SYNONYMS: dict[str, str] = {
+    "cfg": "guidance_scale",
+    "cfg_scale": "guidance_scale",
+    "guidance": "guidance_scale",
+    "sampler": "scheduler",
+    "sampler_name": "scheduler",
+    "n_iter": "num_images",
+    "batch_size": "num_images",
+    "num_outputs": "num_images",
+    "samples": "num_images",
+    "n_samples": "num_images",
+    "num_images_per_prompt": "num_images",
+    "number_of_images": "num_images",
+    "negative": "negative_prompt",
+    "neg_prompt": "negative_prompt",
+    "init_image": "image",
+    "init_img": "image",
+    "input_image": "image",
+    "initial_image": "image",
+    "mask_image": "mask",
+    "denoising_strength": "strength",
+    "num_inference_steps": "steps",
+    "sd_model": "model",
+    "sd_model_checkpoint": "model",
+    "model_name": "model",
+    "checkpoint": "model",
+    "output_format": "format",
+}
+_KNOWN: dict[str, str] = {name: name for name in COLUMN_FIELDS} | SYNONYMS
+_SHORTEST = 4
+_LONG = 8
+
+
+def near_field(name: str) -> str | None:
+    """The field that a column name nearly is, or None where it is a column of the user's own.
+
+    Equal but for case, spaces and dashes; another tool's name; or one slip away (two in names of eight letters
+    or more). A slip in the first letter counts only where a letter is left out or doubled: `weight` is no `height`.
+    """
+    plain = re.sub(r"[\s\-_]+", "_", name.strip().casefold())
+    if plain in _KNOWN:
+        return _KNOWN[plain]
+    if len(plain) < _SHORTEST:
+        return None
+    best: tuple[int, str] | None = None
+    for known, field in sorted(_KNOWN.items()):
+        distance = _slips(plain, known)
+        if distance is not None and (best is None or distance < best[0]):
+            best = (distance, field)
+    return best[1] if best else None
+
+
+def _slips(name: str, known: str) -> int | None:
+    most = 2 if len(known) >= _LONG else 1
+    if len(known) < _SHORTEST or abs(len(name) - len(known)) > most:
+        return None
+    same_length_other_start = len(name) == len(known) and name[0] != known[0] and name[:2] != known[1::-1]
+    if same_length_other_start:
+        return None
+    distance = edit_distance(name, known)
+    return distance if distance <= most else None
+
+
+def edit_distance(left: str, right: str) -> int:
+    """Fewest letters put in, left out, replaced or swapped with their neighbour (optimal string alignment)."""
+    before: list[int] = []
+    row = list(range(len(right) + 1))
+    for i, a in enumerate(left, 1):
+        before, above, row = row, before, [i]
+        for j, b in enumerate(right, 1):
+            cost = min(before[j] + 1, row[j - 1] + 1, before[j - 1] + (a != b))
+            if i > 1 and j > 1 and a == right[j - 2] and b == left[i - 2]:
+                cost = min(cost, above[j - 2] + 1)
+            row.append(cost)
+    return row[-1]
+
+
+def near_scheduler(name: str) -> str | None:
+    """The scheduler that a name of another tool (`DPM++ 2M Karras`, `k_euler`) or a misspelt one nearly is."""
+    plain = name.strip().casefold().replace("++", "pp")
+    plain = re.sub(r"[\s\-_]+", "_", plain).removeprefix("k_").replace("ancestral", "a").replace("plms", "pndm")
+    return near_name(plain, SCHEDULERS)
+
+
+def near_name(name: str, known: tuple[str, ...] | list[str]) -> str | None:
+    """The nearest of a few known names, or None."""
+    found = difflib.get_close_matches(name[:200], known, n=1, cutoff=0.6)
+    return found[0] if found else None

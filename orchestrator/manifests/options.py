@@ -1,0 +1,132 @@
+"""How a manifest is to be read: format, `--map`, `--set`, `--extra`, and limits against hostile files."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal, get_args
+
+from pydantic import TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from orchestrator.manifests.expectations import Expectations
+from orchestrator.manifests.faults import shorten
+from orchestrator.manifests.names import COLUMN_FIELDS, near_field
+from schemas.errors import SettingsError
+from schemas.rows import PIPELINES, ROW_TYPES
+
+Format = Literal["jsonl", "csv", "tsv", "parquet", "text"]
+FORMATS: tuple[Format, ...] = get_args(Format)
+
+
+@dataclass(frozen=True)
+class ReadLimits:
+    """What a manifest may cost to read. Sizes in bytes, after decompression."""
+
+    line_bytes: int = 10_000_000
+    nesting: int = 64
+    total_bytes: int = 64 * 2**30
+    # A gzip file may always grow to so many bytes; beyond that only by this factor. Deflate's most is 1,032;
+    # prompts come to 3 to 30.
+    gzip_free_bytes: int = 256 * 2**20
+    gzip_ratio: int = 300
+
+
+@dataclass(frozen=True)
+class ManifestOptions:
+    """How to read a manifest.
+
+    Args:
+        format: None: by the file's name.
+        column_map: our field -> the manifest's column.
+        defaults: typed values of fields, as `parse_set` gives them; a row's own value wins.
+        extra_columns: columns kept as the user's own although they are named like ours.
+
+    Raises:
+        SettingsError: an unknown field, or one column used twice.
+    """
+
+    format: Format | None = None
+    column_map: Mapping[str, str] = field(default_factory=dict)
+    defaults: Mapping[str, Any] = field(default_factory=dict)
+    extra_columns: frozenset[str] = frozenset()
+    limits: ReadLimits = ReadLimits()
+
+    def __post_init__(self) -> None:
+        for name in self.column_map:
+            _check_field("--map", name)
+        for name in self.defaults:
+            _check_field("--set", name)
+        if "id" in self.defaults:
+            raise SettingsError("--set id: an id names one row; give it in the manifest")
+        columns = list(self.column_map.values())
+        for column in columns:
+            if columns.count(column) > 1:
+                raise SettingsError(f"--map: column {column!r} is mapped to two fields")
+            if column in self.extra_columns:
+                raise SettingsError(f"column {column!r} is in both --map and --extra")
+
+
+def parse_map(texts: Iterable[str]) -> dict[str, str]:
+    """Read `--map FIELD=COLUMN`.
+
+    Raises:
+        SettingsError: not of that form, an unknown field, or a field mapped twice.
+    """
+    found: dict[str, str] = {}
+    for text in texts:
+        name, column = _split("--map", text, "prompt=Prompt")
+        _check_field("--map", name)
+        if name in found:
+            raise SettingsError(f"--map {text}: {name} is mapped to {found[name]!r} already")
+        found[name] = column
+    return found
+
+
+def parse_set(texts: Iterable[str]) -> dict[str, Any]:
+    """Read `--set FIELD=VALUE` into typed values.
+
+    Raises:
+        SettingsError: not of that form, an unknown field, a field set twice, or a value that the field refuses.
+    """
+    found: dict[str, Any] = {}
+    for text in texts:
+        name, value = _split("--set", text, "steps=30")
+        _check_field("--set", name)
+        if name in found:
+            raise SettingsError(f"--set {text}: {name} is set already")
+        found[name] = _typed(name, value)
+    return found
+
+
+def _split(option: str, text: str, example: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.strip() or not value:
+        raise SettingsError(f"{option} {text}: expected NAME=VALUE, such as {option} {example}")
+    return name.strip(), value
+
+
+def _check_field(option: str, name: str) -> None:
+    if name in COLUMN_FIELDS:
+        return
+    near = near_field(name)
+    raise SettingsError(
+        f"{option} {shorten(name)}: " + (f"did you mean {near}?" if near else "no such field"),
+        hint="fields: " + ", ".join(sorted(COLUMN_FIELDS)),
+    )
+
+
+def _typed(name: str, text: str) -> Any:
+    expectations = Expectations()
+    if name == "pipeline":
+        if text not in PIPELINES:
+            raise SettingsError(f"--set pipeline={shorten(text)}: {expectations.pipeline(text)}")
+        return text
+    pipeline, info = next((p, row.model_fields[name]) for p, row in ROW_TYPES.items() if name in row.model_fields)
+    try:
+        return _adapter(info).validate_python(text)
+    except ValidationError as error:
+        message = expectations.explain(pipeline, name, error.errors()[0], text)
+        raise SettingsError(f"--set {name}={shorten(text)}: {message}") from None
+
+
+def _adapter(info: FieldInfo) -> TypeAdapter[Any]:
+    return TypeAdapter(Annotated[info.annotation, info])

@@ -1,0 +1,115 @@
+"""The plan as objects: parts of rows in task order, and the task table. Memory holds a few parts."""
+
+from collections import deque
+from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
+from types import TracebackType
+from typing import Self
+
+from schemas import keys
+from schemas.job import Totals
+from schemas.planned import PlannedRow
+from schemas.task import TaskRecord
+from services import jobs
+from services.store import ObjectStore
+
+PART_IMAGES = 1000  # a part's images lie in one folder, which simple stores rescan for every page of a listing
+UPLOADS = 8
+
+
+class PlanWriter:
+    """Writes one plan (the first, or a retry's). A context: leaving it waits for the uploads.
+
+    Args:
+        first_task, first_part: numbers of the first task and part; a retry goes on after all earlier ones.
+        resume: parts that are there already, with the same content, are not sent again.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        job: str,
+        *,
+        round_id: str | None = None,
+        first_task: int = 0,
+        first_part: int = 0,
+        resume: bool = False,
+    ) -> None:
+        self._store = store
+        self._job = job
+        self._round_id = round_id
+        self._first_task = first_task
+        self._first_part = first_part
+        self._put = store.put_missing if resume else store.put
+        self._part = first_part
+        self._lines: list[bytes] = []
+        self._bytes = 0
+        self._part_images = 0
+        self._records: list[TaskRecord] = []
+        self._keys: set[tuple[object, ...]] = set()
+        self._pool = ThreadPoolExecutor(UPLOADS, thread_name_prefix="plan")
+        self._uploads: deque[Future[object]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=kind is not None)
+
+    def add(self, task: list[PlannedRow]) -> None:
+        """Add one task's rows."""
+        lines = [row.model_dump_json(exclude_defaults=True).encode() + b"\n" for row in task]
+        length = sum(map(len, lines))
+        images = sum(row.num_images for row in task)
+        if self._lines and self._part_images + images > PART_IMAGES:
+            self._close_part()
+        self._records.append(
+            TaskRecord(
+                task=self._first_task + len(self._records),
+                part=self._part,
+                offset=self._bytes,
+                length=length,
+                rows=len(task),
+                images=images,
+                units=sum(row.units() for row in task),
+                pipeline=task[0].pipeline,
+                model=task[0].model,
+                round_id=self._round_id,
+            )
+        )
+        self._keys.update(row.batch_key() for row in task)
+        self._lines += lines
+        self._bytes += length
+        self._part_images += images
+
+    def finish(self) -> Totals:
+        """Send what is left, then the task table; returns what the plan holds."""
+        if self._lines:
+            self._close_part()
+        while self._uploads:
+            self._uploads.popleft().result()
+        jobs.write_tasks(self._store, self._job, self._records, self._round_id)
+        return totals(self._records, parts=self._part - self._first_part, batch_keys=len(self._keys))
+
+    def _close_part(self) -> None:
+        key = keys.plan_part(self._job, self._part, self._round_id)
+        self._uploads.append(self._pool.submit(self._put, key, b"".join(self._lines), jobs.JSON_LINES))
+        self._lines, self._bytes, self._part_images = [], 0, 0
+        self._part += 1
+        while len(self._uploads) > UPLOADS:  # memory holds so many parts and no more
+            self._uploads.popleft().result()
+
+
+def totals(records: Iterable[TaskRecord], *, parts: int, batch_keys: int) -> Totals:
+    """Sums over a task table."""
+    listed = list(records)
+    return Totals(
+        rows=sum(record.rows for record in listed),
+        images=sum(record.images for record in listed),
+        units=round(sum(record.units for record in listed), 6),
+        tasks=len(listed),
+        parts=parts,
+        batch_keys=batch_keys,
+    )

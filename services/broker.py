@@ -1,0 +1,60 @@
+"""The broker's queue, looked at and written to directly where Celery has no word for it."""
+
+import json
+from typing import Any, cast
+
+from celery import Celery
+from kombu.exceptions import KombuError
+from redis import Redis
+
+from schemas.queues import RENDER_TASK, parse_task_id, queue_for, task_id
+from schemas.rows import PipelineName
+from schemas.task import TaskMessage
+from services.redis_errors import mapped_errors
+
+
+class Broker:
+    """Publishes task messages, and says which are still waiting."""
+
+    def __init__(self, app: Celery, redis: "Redis", place: str) -> None:
+        self._app = app
+        self._redis = cast(Any, redis)
+        self._place = place
+
+    def publish(self, message: TaskMessage, pipeline: PipelineName, model: str) -> None:
+        """Send one message by reference.
+
+        Raises:
+            LedgerUnavailable: Redis did not take it. The ledger's grace time brings it back.
+        """
+        with mapped_errors(self._place):
+            try:
+                self._app.send_task(
+                    RENDER_TASK,
+                    kwargs=message.model_dump(exclude_defaults=True),
+                    task_id=task_id(message),
+                    queue=queue_for(pipeline, model),
+                )
+            except KombuError as error:
+                raise ConnectionError(str(error)) from error
+
+    def waiting(self, queue: str) -> set[tuple[str, str]]:
+        """Job and member of every message that waits in a queue."""
+        with mapped_errors(self._place):
+            texts = self._redis.lrange(queue, 0, -1)
+        found = set()
+        for text in texts:
+            try:
+                found.add(parse_task_id(json.loads(text)["headers"]["id"]))
+            except (ValueError, KeyError, TypeError):
+                continue  # junk in the queue is the worker's to refuse
+        return found
+
+    def depth(self, queue: str) -> int:
+        """Messages that wait in a queue."""
+        with mapped_errors(self._place):
+            return int(self._redis.llen(queue))
+
+    def close(self) -> None:
+        """Close the connections to the broker."""
+        self._app.close()

@@ -1,0 +1,161 @@
+"""The model catalogue: which aliases a manifest can name, and what each means.
+
+The shipped `models.toml` lies beside this module; a file of the user's own adds entries or overrides fields.
+Reading takes a few milliseconds and needs no torch: the planner takes its defaults from here.
+"""
+
+import difflib
+import re
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from pydantic import ValidationError
+
+from schemas.catalogue import ModelEntry, parse_source
+from schemas.errors import SettingsError
+
+SHIPPED = Path(__file__).with_name("models.toml")
+LIST_HINT = "promptmill models list"
+
+# As schemas.rows.ModelAlias: what a manifest could write.
+_ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+# Fields that belong to the old source and mean nothing for another one.
+_OF_THE_SOURCE = ("sources", "revision", "variant", "gated")
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All models that a manifest can name.
+
+    Attributes:
+        entries: canonical alias -> entry, in the order of the files.
+        names: every alias, canonical or not -> canonical alias.
+    """
+
+    entries: Mapping[str, ModelEntry]
+    names: Mapping[str, str]
+
+    @classmethod
+    def load(cls, extra_file: Path | None = None) -> "Catalogue":
+        """Read the shipped catalogue and, if given, a file that extends it.
+
+        In the extending file a table whose name exists overrides the fields that it names (a new `source`
+        resets what belonged to the old one); any other table is a new entry. Relative folders count from it.
+
+        Raises:
+            SettingsError: unreadable or wrong; every fault is named with file, alias and field.
+        """
+        tables = _read(SHIPPED)
+        origin = dict.fromkeys(tables, SHIPPED)
+        if extra_file is not None:
+            for alias, table in _read(extra_file).items():
+                tables[alias] = _override(tables.get(alias), _folders_from(table, extra_file.parent))
+                origin[alias] = extra_file
+        return _build(tables, origin)
+
+    def resolve(self, alias: str) -> tuple[str, ModelEntry]:
+        """Canonical alias and entry of a name.
+
+        Raises:
+            SettingsError: no such alias; the message gives near ones.
+        """
+        canonical = self.names.get(alias)
+        if canonical is None:
+            near = self.near(alias)
+            guess = f"; did you mean {' or '.join(near)}?" if near else ""
+            raise SettingsError(f"no model {alias!r} in the catalogue{guess}", hint=LIST_HINT)
+        return canonical, self.entries[canonical]
+
+    def near(self, alias: str) -> list[str]:
+        """Up to three names that look like this one."""
+        lowered = {name.lower(): name for name in self.names}
+        return [lowered[name] for name in difflib.get_close_matches(alias.lower(), lowered, n=3, cutoff=0.6)]
+
+    def __iter__(self) -> Iterator[tuple[str, ModelEntry]]:
+        return iter(self.entries.items())
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise SettingsError(f"{path}: {error.strerror or error}", hint="models_file names a readable file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from None
+
+
+def _override(shipped: Any, own: Any) -> Any:
+    if not isinstance(shipped, dict) or not isinstance(own, dict):
+        return own
+    kept = {name: value for name, value in shipped.items() if "source" not in own or name not in _OF_THE_SOURCE}
+    return kept | own
+
+
+def _folders_from(table: Any, base: Path) -> Any:
+    """The table with its relative folders made absolute; what is wrong in it is left for the entry to say."""
+    if not isinstance(table, dict):
+        return table
+    found = dict(table)
+    if isinstance(table.get("source"), str):
+        found["source"] = _absolute(table["source"], base)
+    if isinstance(table.get("sources"), dict):
+        found["sources"] = {
+            name: _absolute(text, base) if isinstance(text, str) else text for name, text in table["sources"].items()
+        }
+    return found
+
+
+def _absolute(text: str, base: Path) -> str:
+    try:
+        kind, place = parse_source(text)
+    except ValueError:
+        return text
+    return str((base / Path(place).expanduser()).resolve()) if kind == "folder" else text
+
+
+def _build(tables: dict[str, Any], origin: dict[str, Path]) -> Catalogue:
+    entries: dict[str, ModelEntry] = {}
+    faults: list[str] = []
+    for alias, table in tables.items():
+        where = f"{origin[alias]}: {alias}"
+        if not _ALIAS.fullmatch(alias):
+            faults.append(f"{where}: an alias is 1 to 80 of letters, digits, dot, dash and underscore")
+        elif not isinstance(table, dict):
+            faults.append(f"{where}: expected a table [{alias}] with source, family and pipelines")
+        else:
+            try:
+                entries[alias] = ModelEntry.model_validate(table)
+            except ValidationError as error:
+                faults.extend(_told(where, error))
+    names, doubled = _names(entries, origin)
+    faults.extend(doubled)
+    if faults:
+        raise SettingsError("model catalogue: " + "\n  ".join(["", *faults]).strip(), hint="fields: see models.toml")
+    return Catalogue(MappingProxyType(entries), MappingProxyType(names))
+
+
+def _told(where: str, error: ValidationError) -> Iterator[str]:
+    for fault in error.errors(include_url=False):
+        field = ".".join(str(part) for part in fault["loc"])
+        message = fault["msg"].removeprefix("Value error, ")
+        if fault["type"] == "extra_forbidden":
+            near = difflib.get_close_matches(str(fault["loc"][-1]), ModelEntry.model_fields, n=1)
+            message = "no such field" + (f"; did you mean {near[0]}?" if near else "")
+        yield f"{where}{'.' + field if field else ''}: {message}"
+
+
+def _names(entries: Mapping[str, ModelEntry], origin: Mapping[str, Path]) -> tuple[dict[str, str], list[str]]:
+    names = {alias: alias for alias in entries}
+    faults: list[str] = []
+    for alias, entry in entries.items():
+        for other in entry.aliases:
+            where = f"{origin[alias]}: {alias}.aliases"
+            if not _ALIAS.fullmatch(other):
+                faults.append(f"{where}: {other!r} cannot be an alias")
+            elif names.setdefault(other, alias) != alias:
+                faults.append(f"{where}: {other} already names {names[other]}")
+    return names, faults

@@ -1,0 +1,224 @@
+"""One task from its lease to its last piece. Plain functions: no Celery here.
+
+The order is what makes a kill harmless: rows that already have an outcome are skipped; images are written before
+the piece that names them; the ledger counts the task only when all its rows stand in pieces.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Literal
+
+from schemas.errors import (
+    InvalidInput,
+    LedgerUnavailable,
+    ModelUnavailable,
+    OutOfMemory,
+    RenderFailed,
+    RowError,
+    ServiceError,
+)
+from schemas.planned import PlannedRow
+from schemas.result import ResultLine
+from schemas.task import TaskMessage
+from services import jobs
+from services.ledger import CountDelta, Ledger
+from services.settings import WorkerSettings
+from services.store import ObjectStore
+from workers.batches import BatchSizes, cut
+from workers.commit import Committer
+from workers.engines.base import Interrupted, Renderer, Slot
+from workers.inputs import LoadedInputs, limits_of, load_inputs
+from workers.keeper import LeaseKeeper
+
+log = logging.getLogger(__name__)
+RowsDone = Literal["counted", "given_back", "refused"]
+INPUT_READERS = 4
+ROWS_AHEAD = 8  # rows whose inputs are read while earlier ones render
+COUNT_PATIENCE_SECONDS = 60.0
+OUTAGE_DELAY_SECONDS = 15.0
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a task needs; made once per process."""
+
+    store: ObjectStore
+    ledger: Ledger
+    renderer: Renderer
+    sizes: BatchSizes
+    settings: WorkerSettings
+    worker: str
+    version: str
+    stopping: threading.Event
+
+
+def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
+    """Render what a message names, unless somebody else did or does.
+
+    Never raises for what a row, the store or Redis did: a task that cannot be finished is given back.
+    """
+    lease = place.ledger.lease(message.job, message.member, worker=place.worker, seconds=place.settings.lease_seconds)
+    if lease.answer != "granted":
+        log.info("task %s of %s refused: %s", message.member, message.job, lease.answer)
+        return "refused"
+    keeper = LeaseKeeper(
+        place.ledger,
+        job=message.job,
+        member=message.member,
+        token=lease.token,
+        worker=place.worker,
+        lease_seconds=place.settings.lease_seconds,
+        stall_seconds=place.settings.stall_seconds,
+        stopping=place.stopping,
+    )
+    started = time.monotonic()
+    with keeper:
+        try:
+            outcome = _render(message, lease.token, place, keeper)
+        except ServiceError as error:
+            log.error("task %s of %s given back: %s", message.member, message.job, error.message)
+            _give_back(message, lease.token, place, OUTAGE_DELAY_SECONDS, error.message)
+            return "given_back"
+        if outcome is not None and _count(message, outcome, place, keeper):
+            log.info("counted job=%s task=%s seconds=%.2f", message.job, message.member, time.monotonic() - started)
+            return "counted"
+    log.info("given back job=%s task=%s: %s", message.job, message.member, keeper.reason)
+    _give_back(message, lease.token, place, 0.0, "")
+    return "given_back"
+
+
+def _render(
+    message: TaskMessage, token: str, place: Workplace, keeper: LeaseKeeper
+) -> tuple[list[PlannedRow], list[ResultLine]] | None:
+    """Rows and their outcomes, or None where some rows have none yet."""
+    rows = jobs.read_rows(place.store, message)
+    known = jobs.task_outcomes(place.store, message.job, message.part, message.task)
+    todo = [row for row in rows if row.index not in known]
+    with Committer(
+        place.store,
+        message,
+        token=token,
+        worker=place.worker,
+        version=place.version,
+        threads=place.settings.upload_threads,
+        piece_seconds=place.settings.piece_seconds,
+        on_progress=keeper.touch,
+    ) as committer:
+        try:
+            for batch in cut(_slots(todo, place, keeper, committer), place.sizes):
+                _render_batch(batch, place, keeper, committer)
+                committer.check()
+                committer.write_if_due()
+                keeper.progress(rows=len(committer.committed))
+                if keeper.reason is not None:
+                    break
+        except Interrupted:
+            log.info("task %s of %s interrupted: %s", message.member, message.job, keeper.reason)
+        committer.write(wait=True)
+        found = known | committer.committed
+    lines = [found[row.index] for row in rows if row.index in found]
+    return (rows, lines) if len(lines) == len(rows) else None
+
+
+def _slots(rows: Sequence[PlannedRow], place: Workplace, keeper: LeaseKeeper, committer: Committer) -> Iterator[Slot]:
+    """Every image of every row, its inputs loaded some rows ahead. Rows whose inputs are bad fail here."""
+    for loaded in _loaded(rows, place, committer):
+        committer.begin(loaded.row, loaded.sha256)
+        keeper.touch()
+        for number in range(loaded.row.num_images):
+            yield Slot(loaded.row, number, loaded.row.seed + number, loaded.image, loaded.mask)
+
+
+def _loaded(rows: Sequence[PlannedRow], place: Workplace, committer: Committer) -> Iterator[LoadedInputs]:
+    limits = limits_of(place.settings)
+    with ThreadPoolExecutor(INPUT_READERS, thread_name_prefix="inputs") as readers:
+        ahead = [readers.submit(load_inputs, place.store, row, limits) for row in rows[:ROWS_AHEAD]]
+        for position, row in enumerate(rows):
+            future = ahead.pop(0)
+            following = position + ROWS_AHEAD
+            if following < len(rows):
+                ahead.append(readers.submit(load_inputs, place.store, rows[following], limits))
+            try:
+                yield future.result()
+            except InvalidInput as error:
+                committer.fail(row, error)
+
+
+def _render_batch(batch: list[Slot], place: Workplace, keeper: LeaseKeeper, committer: Committer) -> None:
+    """Render one batch; halve it where memory is short, and take it apart where one image spoils the rest."""
+    batch = [slot for slot in batch if committer.is_open(slot.row)]
+    if not batch or keeper.reason is not None:
+        return
+    started = time.monotonic()
+    try:
+        place.renderer.load(batch[0].row.model, keeper.touch)
+        images = place.renderer.render(batch, keeper.step)
+    except (OutOfMemory, RenderFailed) as error:
+        if len(batch) == 1:
+            committer.fail(batch[0].row, error)
+            return
+        middle = len(batch) // 2
+        if isinstance(error, OutOfMemory):
+            log.warning("%d images did not fit into memory; trying %d", len(batch), middle)
+            place.sizes.too_many(batch)
+        _render_batch(batch[:middle], place, keeper, committer)
+        _render_batch(batch[middle:], place, keeper, committer)
+        return
+    except ModelUnavailable as error:
+        _fail_all(batch, error, committer)
+        return
+    share = (time.monotonic() - started) / len(batch)
+    info = place.renderer.info(batch[0].row.model)
+    for position, (slot, image) in enumerate(zip(batch, images, strict=True)):
+        # The one line that says an image was denoised, whatever becomes of it.
+        log.info("rendered job=%s row=%s image=%d seed=%d", committer.job, slot.row.id, slot.number, slot.seed)
+        committer.add(slot, image, batch_size=len(batch), place=position, render=info, share=share)
+
+
+def _fail_all(batch: list[Slot], error: RowError, committer: Committer) -> None:
+    for row in {slot.row.index: slot.row for slot in batch}.values():
+        committer.fail(row, error)
+
+
+def _count(
+    message: TaskMessage, outcome: tuple[list[PlannedRow], list[ResultLine]], place: Workplace, keeper: LeaseKeeper
+) -> bool:
+    """Count the task. Its rows stand in pieces already, so a Redis that stays away costs only a second look."""
+    delta = _delta(*outcome)
+    deadline = time.monotonic() + COUNT_PATIENCE_SECONDS
+    while True:
+        try:
+            place.ledger.count(message.job, message.member, delta)
+        except LedgerUnavailable as error:
+            if time.monotonic() > deadline or place.stopping.is_set():
+                log.warning("task %s of %s not counted: %s", message.member, message.job, error.message)
+                return True
+            keeper.touch()
+            time.sleep(1.0)
+        else:
+            return True
+
+
+def _delta(rows: list[PlannedRow], lines: list[ResultLine]) -> CountDelta:
+    pausing = [line.failure.error_class for line in lines if line.failure is not None]
+    pausing = [name for name in pausing if name != "invalid_input"]
+    done = sum(line.status == "done" for line in lines)
+    return CountDelta(
+        done=done,
+        failed=len(lines) - done,
+        images=sum(len(line.images) for line in lines),
+        units=sum(row.units() for row in rows),
+        pausing=len(pausing),
+        pausing_class=pausing[-1] if pausing else "",
+    )
+
+
+def _give_back(message: TaskMessage, token: str, place: Workplace, delay: float, error: str) -> None:
+    try:
+        place.ledger.give_back(message.job, message.member, token, delay_seconds=delay, error=error)
+    except LedgerUnavailable as away:
+        log.warning("task %s of %s: its lease will expire: %s", message.member, message.job, away.message)

@@ -1,0 +1,84 @@
+"""The Celery task. It only translates: a message in, `runner.run_task` out."""
+
+import logging
+import os
+import signal
+import threading
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from celery import Task, shared_task, signals
+from pydantic import ValidationError
+
+from schemas.queues import RENDER_TASK
+from schemas.task import TaskMessage
+from services.logging import configure_logging
+from services.settings import load_settings
+from workers.presence import Presence
+from workers.runner import Workplace, run_task
+from workers.workplace import make_workplace
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class _Process:
+    """What a pool process holds between its tasks; attached to its Celery app."""
+
+    place: Workplace
+    presence: Presence
+    current: tuple[str, str] = ("", "")
+    orphaned: bool = False
+
+
+def start_process(app: Any) -> _Process:
+    """Make this pool process ready for work, and let TERM reach the task that runs."""
+    settings = load_settings()
+    configure_logging(settings.log_level)
+    stopping = threading.Event()
+    place = make_workplace(settings, stopping)
+    process: _Process
+    presence = Presence(place.ledger, place.worker, settings.worker.device, lambda: process.current)
+    process = _Process(place, presence)
+    parent = os.getppid()
+
+    def on_term(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+        if os.getppid() != parent and process.current == ("", ""):
+            os._exit(0)  # idle, and nobody is left to send work
+
+    signal.signal(signal.SIGTERM, on_term)
+    presence.start()
+    app.promptmill = process
+    return process
+
+
+@signals.worker_process_init.connect  # type: ignore[untyped-decorator]
+def _on_process_init(**_: object) -> None:
+    from celery import current_app
+
+    start_process(current_app)
+
+
+@signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
+def _on_process_shutdown(**_: object) -> None:
+    from celery import current_app
+
+    current_app.promptmill.presence.stop()
+
+
+@shared_task(name=RENDER_TASK, bind=True)  # type: ignore[untyped-decorator]
+def render(self: Task, **fields: Any) -> None:
+    """Render what a message names. Junk is refused with a line in the log, and never raises."""
+    process: _Process = self.app.promptmill
+    try:
+        message = TaskMessage.model_validate(fields)
+    except ValidationError as error:
+        log.error("message %s refused: %s", self.request.id, error.errors(include_url=False, include_input=False))
+        return
+    process.current = (message.job, message.member)
+    try:
+        run_task(message, process.place)
+    finally:
+        process.current = ("", "")

@@ -1,0 +1,36 @@
+"""What one worker process stands on, made from its settings."""
+
+import os
+import socket
+import threading
+
+from services.ledger import Ledger
+from services.redis_client import connect, place
+from services.settings import Settings
+from services.store import ObjectStore
+from services.version import promptmill_version
+from workers.batches import BatchSizes
+from workers.engines.room import open_room
+from workers.runner import Workplace
+
+NAME_VARIABLE = "PROMPTMILL_WORKER_NAME"
+
+
+def make_workplace(settings: Settings, stopping: threading.Event) -> Workplace:
+    """Open the store, the ledger and the engine room. Models load with the first task that needs them."""
+    renderer = open_room(settings)
+    return Workplace(
+        store=ObjectStore(settings.s3),
+        ledger=Ledger(connect(settings.redis), prefix=settings.redis.key_prefix, place=place(settings.redis)),
+        renderer=renderer,
+        sizes=BatchSizes(renderer),
+        settings=settings.worker,
+        worker=worker_name(),
+        version=promptmill_version(),
+        stopping=stopping,
+    )
+
+
+def worker_name() -> str:
+    """Unique among living workers: given by whoever started the process, and the process id."""
+    return f"{os.environ.get(NAME_VARIABLE, socket.gethostname())}-{os.getpid()}"
