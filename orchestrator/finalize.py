@@ -5,14 +5,14 @@ time: rows that were done stay as they were, rows of a retry are taken in. `summ
 """
 
 from collections import Counter
+from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from orchestrator.gallery import HTML, Gallery
-from orchestrator.local_disk import local_disk
+from orchestrator.local_disk import local_disk, scratch_folder
 from orchestrator.metadata_table import MetadataWriter, row_lines
 from orchestrator.outcomes import PartOutcomes, read_outcomes
 from schemas import keys
@@ -73,24 +73,26 @@ def finalize(store: ObjectStore, job: str, *, now: datetime | None = None) -> Su
         LocalDiskError: no room for the table on this machine.
     """
     document = jobs.read_document(store, job)
+    # A retry that begins from now on belongs to the next finalize: the summary names the rounds that it took in.
+    rounds = jobs.read_rounds(store, document)
     tally = _Tally()
     gallery = Gallery(job, lambda name, page: store.put(keys.gallery(job, name), page, HTML))
-    with TemporaryDirectory(prefix="promptmill-", ignore_cleanup_errors=True) as folder:
-        table = _write_table(store, document, Path(folder), tally, gallery)
+    with scratch_folder() as folder:
+        table = _write_table(read_outcomes(store, document, rounds), folder, tally, gallery)
         cancelled = jobs.read_control(store, document).state == "cancelled"
         if tally.missing and not cancelled:
             raise JobConflict(f"job {job!r} is not finished: {tally.missing} of {tally.rows} rows have no outcome")
         store.put_file(keys.metadata_table(job), table, PARQUET)
-    summary = _summary(store, document, tally, now or datetime.now(UTC))
+    summary = _summary(store, document, rounds, tally, now or datetime.now(UTC))
     gallery.finish(_caption(summary))
     store.put(keys.summary(job), summary.model_dump_json(indent=2).encode(), jobs.JSON)
     return summary
 
 
-def _write_table(store: ObjectStore, document: JobDocument, folder: Path, tally: _Tally, gallery: Gallery) -> Path:
+def _write_table(outcomes: Generator[PartOutcomes, None, None], folder: Path, tally: _Tally, gallery: Gallery) -> Path:
     """Write `metadata.parquet` to a folder of this machine, and count and show what passes."""
-    with local_disk(folder), closing(MetadataWriter(folder)) as writer:
-        for part in read_outcomes(store, document):
+    with local_disk(folder), closing(MetadataWriter(folder)) as writer, closing(outcomes) as parts:
+        for part in parts:
             writer.add([line for row in part.rows for line in row_lines(part.part, row, part.found.get(row.index))])
             _count(part, tally, gallery)
         return writer.finish()
@@ -104,8 +106,9 @@ def _count(part: PartOutcomes, tally: _Tally, gallery: Gallery) -> None:
             gallery.add(row, image)
 
 
-def _summary(store: ObjectStore, document: JobDocument, tally: _Tally, now: datetime) -> Summary:
-    rounds = jobs.read_rounds(store, document)[1:]
+def _summary(
+    store: ObjectStore, document: JobDocument, rounds: list[jobs.Round], tally: _Tally, now: datetime
+) -> Summary:
     summary = Summary(
         job=document.job,
         state="cancelled" if tally.missing else "done",

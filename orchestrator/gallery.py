@@ -92,8 +92,9 @@ def _figure(job: str, row: PlannedRow, image: ImageResult, key: str) -> str:
     name = row.id if row.num_images == 1 else f"{row.id}-{image.image}"
     facts = [name, f"seed {image.seed}", row.pipeline, row.model, f"{image.width}×{image.height}"]
     facts += ["flagged"] if image.flagged else []
-    return (f'<figure class="flagged">' if image.flagged else "<figure>") + (
-        f'<a href="{href}"><img src="{href}" width="{image.width}" height="{image.height}" loading="lazy"'
+    opening = '<figure class="flagged">' if image.flagged else "<figure>"
+    return (
+        f'{opening}<a href="{href}"><img src="{href}" width="{image.width}" height="{image.height}" loading="lazy"'
         f' decoding="async" alt="{escape(prompt)}"></a>'
         f'<figcaption><p class="prompt" dir="auto">{escape(prompt)}</p>'
         f'<div class="facts">{escape(" · ".join(facts))}</div></figcaption></figure>'

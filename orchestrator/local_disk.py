@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from schemas.errors import LocalDiskError
 
@@ -34,3 +35,18 @@ def disk_error(error: OSError, place: Path, hint: str = "") -> LocalDiskError:
     if error.errno in _DENIED:
         return LocalDiskError(f"cannot write to {place}: {error.strerror}", hint=hint or "choose another folder")
     return LocalDiskError(f"cannot use {place}: {error.strerror or error}", hint=hint)
+
+
+@contextmanager
+def scratch_folder() -> Iterator[Path]:
+    """A folder for files that live as long as the block does.
+
+    Raises:
+        LocalDiskError: there is no place for temporary files, or it is full.
+    """
+    try:
+        temporary = TemporaryDirectory(prefix="promptmill-", ignore_cleanup_errors=True)
+    except OSError as error:
+        raise disk_error(error, Path(error.filename or "TMPDIR"), "set TMPDIR to a folder with room") from error
+    with temporary as name:
+        yield Path(name)

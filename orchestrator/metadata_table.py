@@ -77,6 +77,8 @@ SCHEMA = pa.schema(
     ],
     metadata=LAYOUT,
 )
+# Names that a column of the user's own never gets; fetch adds `file_name` to its lines.
+RESERVED = (*SCHEMA.names, "file_name")
 # A row group holds whole parts. Few large groups read fast; this much is held in memory until one is written.
 GROUP_LINES = 50_000
 GROUP_BYTES = 32 * 2**20
@@ -172,7 +174,7 @@ class MetadataWriter:
         writer: pq.ParquetWriter | None = None
         with pq.ParquetFile(self._path) as file:
             for number in range(file.num_row_groups):
-                table = self._extras.added_to(file.read_row_group(number), SCHEMA.names)
+                table = self._extras.added_to(file.read_row_group(number), RESERVED)
                 if writer is None:
                     writer = pq.ParquetWriter(self._flat, table.schema, compression="zstd")
                 writer.write_table(table, row_group_size=table.num_rows)

@@ -6,15 +6,14 @@ is done in an earlier `metadata.parquet` stays as it is there.
 
 import json
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Generator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from orchestrator.frozen_outcomes import FrozenOutcomes, read_frozen
-from orchestrator.local_disk import local_disk
+from orchestrator.local_disk import local_disk, scratch_folder
 from orchestrator.prefetch import prefetch
 from schemas.job import JobDocument
 from schemas.planned import PlannedRow
@@ -34,8 +33,15 @@ class PartOutcomes:
     found: dict[int, ResultLine]
 
 
-def read_outcomes(store: ObjectStore, document: JobDocument) -> Iterator[PartOutcomes]:
+def read_outcomes(
+    store: ObjectStore, document: JobDocument, rounds: Sequence[jobs.Round] | None = None
+) -> Generator[PartOutcomes, None, None]:
     """Every part of a job's first plan, in order, with what became of its rows up to now.
+
+    Args:
+        store: the object store.
+        document: the job's document.
+        rounds: the rounds that count, for a caller who must know which; None: all that there are.
 
     Raises:
         ServiceError: the object store did not answer, or a part of the plan is missing.
@@ -43,12 +49,12 @@ def read_outcomes(store: ObjectStore, document: JobDocument) -> Iterator[PartOut
     """
     job = document.job
     with (
-        TemporaryDirectory(prefix="promptmill-", ignore_cleanup_errors=True) as name,
+        scratch_folder() as folder,
         ThreadPoolExecutor(READERS, thread_name_prefix="outcomes") as pool,
-        closing(read_frozen(store, job, Path(name))) as frozen,
-        closing(_RetryOutcomes(Path(name))) as retried,
+        closing(read_frozen(store, job, folder)) as frozen,
+        closing(_RetryOutcomes(folder)) as retried,
     ):
-        for found in jobs.read_rounds(store, document)[1:]:
+        for found in (rounds or jobs.read_rounds(store, document))[1:]:
             retried.read(pool, store, job, range(found.first_part, found.first_part + found.parts))
 
         def read(part: int) -> tuple[PartOutcomes, set[int]]:
@@ -76,9 +82,10 @@ class _RetryOutcomes:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._database = sqlite3.connect(folder / "retries.sqlite")
-        self._database.execute("PRAGMA journal_mode=OFF")
-        self._database.execute("CREATE TABLE lines (row INTEGER PRIMARY KEY, done INTEGER, token TEXT, line BLOB)")
+        with local_disk(folder):
+            self._database = sqlite3.connect(folder / "retries.sqlite", check_same_thread=False)
+            self._database.execute("PRAGMA journal_mode=OFF")  # it dies with its folder: nothing to recover
+            self._database.execute("CREATE TABLE lines (row INTEGER PRIMARY KEY, done INTEGER, token TEXT, line TEXT)")
 
     def close(self) -> None:
         self._database.close()

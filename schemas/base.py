@@ -12,6 +12,9 @@ class Frozen(BaseModel):
 
 
 class Versioned(Frozen):
-    """A model that crosses a process or outlives one: `v` names the shape it was written in."""
+    """A model that crosses a process or outlives one: `v` names the shape it was written in.
+
+    The default stays 1 for ever: where `v` is left out, 1 is meant, and a later shape writes its number.
+    """
 
     v: int = 1

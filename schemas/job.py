@@ -19,7 +19,7 @@ class Totals(Frozen):
     units: float = Field(ge=0)
     tasks: int = Field(ge=0)
     parts: int = Field(ge=0)
-    batch_keys: int = Field(0, ge=0, description="different batch keys")
+    batches: int = Field(0, ge=0, description="runs of rows with one batch key")
 
 
 class JobSpec(Frozen):
@@ -81,6 +81,7 @@ class ControlState(Frozen):
     state: Literal["running", "paused", "cancelled"] = "running"
     priority: int = 100
     reason: str = ""
+    automatic: bool = False
     last: str = ""
 
 
@@ -101,7 +102,8 @@ def fold(initial_priority: int, events: list[tuple[str, ControlEvent]]) -> Contr
             state = state.model_copy(update={"priority": event.priority or state.priority, "last": ulid})
             continue
         name = {"pause": "paused", "resume": "running", "cancel": "cancelled"}[event.verb]
-        state = state.model_copy(update={"state": name, "reason": event.reason, "last": ulid})
+        told = {"state": name, "reason": event.reason, "automatic": event.automatic, "last": ulid}
+        state = state.model_copy(update=told)
     return state
 
 

@@ -114,8 +114,5 @@ FIELD_NAMES: frozenset[str] = frozenset(name for row in ROW_TYPES.values() for n
 
 
 def default_row_id(index: int) -> str:
-    """The id of a row that gives none: its position in the manifest, from 0, as in its object keys.
-
-    Seven digits keep ten million rows in order when they are sorted by name.
-    """
-    return f"{index:07d}"
+    """The id of a row that gives none: its position in the manifest, from 0, zero-padded as in its object keys."""
+    return f"{index:06d}"

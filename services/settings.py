@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from schemas.errors import SettingsError
+from services.input_images import ImageLimits
 from services.local_state import running_services
 
 Seconds = Annotated[float, Field(gt=0)]
@@ -85,6 +86,11 @@ class WorkerSettings(_Section):
     max_models: int = Field(0, ge=0, description="most models kept loaded; 0: as memory allows")
     max_input_bytes: Count = Field(64 * 2**20, description="largest input image in bytes")
     max_input_pixels: Count = Field(64_000_000, description="largest input image in pixels")
+
+    @property
+    def image_limits(self) -> ImageLimits:
+        """What is accepted as an input image, by the client that submits and by the worker that reads."""
+        return ImageLimits(max_bytes=self.max_input_bytes, max_pixels=self.max_input_pixels)
 
 
 class _RunningServicesSource(InitSettingsSource):

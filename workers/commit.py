@@ -82,6 +82,18 @@ class Committer:
     def job(self) -> str:
         return self._message.job
 
+    @property
+    def rows_done(self) -> int:
+        """Rows of this task that are finished, committed or about to be."""
+        ready = sum(self._is_ready(entry) for entry in self._open.values())
+        return len(self.committed) + len(self._failed) + ready
+
+    @property
+    def images_up(self) -> int:
+        """Images of this task that are rendered and uploaded."""
+        waiting = sum(upload.done() for entry in self._open.values() for upload in entry.uploads.values())
+        return waiting + sum(len(line.images) for line in self.committed.values())
+
     def is_open(self, row: PlannedRow) -> bool:
         """Whether the row has not failed, so that more of its images are worth rendering."""
         return row.index in self._open
@@ -116,8 +128,7 @@ class Committer:
         """Commit every row that has all its images; with `wait`, those that are still going up as well."""
         lines = [*self._failed]
         for index, entry in list(self._open.items()):
-            complete = len(entry.uploads) == entry.row.num_images
-            if complete and (wait or all(upload.done() for upload in entry.uploads.values())):
+            if self._is_ready(entry) or (wait and len(entry.uploads) == entry.row.num_images):
                 lines.append(self._done_line(entry))
                 del self._open[index]
         if lines:
@@ -137,6 +148,11 @@ class Committer:
                 error = upload.exception() if upload.done() else None
                 if error is not None and not isinstance(error, RowError):
                     raise error
+
+    @staticmethod
+    def _is_ready(entry: _OpenRow) -> bool:
+        uploads = entry.uploads.values()
+        return len(uploads) == entry.row.num_images and all(upload.done() for upload in uploads)
 
     def _done_line(self, entry: _OpenRow) -> ResultLine:
         try:

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from PIL import Image
-from services.input_images import ImageLimits, check_mask_matches, fit, open_image, open_mask, working_size
 
 from schemas.errors import BucketMissing, InvalidInput, ObjectMissing, StoreRefused
 from schemas.planned import UPSCALE_FACTOR, InputImage, PlannedRow
-from services.settings import WorkerSettings
+from services.input_images import ImageLimits, check_mask_matches, fit, open_image, open_mask, working_size
 from services.store import ObjectStore
 
 
@@ -21,11 +20,6 @@ class LoadedInputs:
     image: Image.Image | None
     mask: Image.Image | None
     sha256: dict[str, str]
-
-
-def limits_of(settings: WorkerSettings) -> ImageLimits:
-    """What this worker accepts as an input image."""
-    return ImageLimits(max_bytes=settings.max_input_bytes, max_pixels=settings.max_input_pixels)
 
 
 def load_inputs(store: ObjectStore, row: PlannedRow, limits: ImageLimits) -> LoadedInputs:

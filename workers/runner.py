@@ -31,7 +31,7 @@ from services.store import ObjectStore
 from workers.batches import BatchSizes, cut
 from workers.commit import Committer
 from workers.engines.base import Interrupted, Renderer, Slot
-from workers.inputs import LoadedInputs, limits_of, load_inputs
+from workers.inputs import LoadedInputs, load_inputs
 from workers.keeper import LeaseKeeper
 
 log = logging.getLogger(__name__)
@@ -113,7 +113,7 @@ def _render(
                 _render_batch(batch, place, keeper, committer)
                 committer.check()
                 committer.write_if_due()
-                keeper.progress(rows=len(committer.committed))
+                keeper.progress(rows=committer.rows_done, images=committer.images_up)
                 if keeper.reason is not None:
                     break
         except Interrupted:
@@ -134,7 +134,7 @@ def _slots(rows: Sequence[PlannedRow], place: Workplace, keeper: LeaseKeeper, co
 
 
 def _loaded(rows: Sequence[PlannedRow], place: Workplace, committer: Committer) -> Iterator[LoadedInputs]:
-    limits = limits_of(place.settings)
+    limits = place.settings.image_limits
     with ThreadPoolExecutor(INPUT_READERS, thread_name_prefix="inputs") as readers:
         ahead = [readers.submit(load_inputs, place.store, row, limits) for row in rows[:ROWS_AHEAD]]
         for position, row in enumerate(rows):

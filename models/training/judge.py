@@ -21,6 +21,7 @@ APART = 16.0  # distance in L*a*b* at which a pixel is no longer background
 LEAST_AREA = 14  # pixels of the smallest object, at a side of 64
 LEAST_OVERLAP = 0.6  # below this an outline is of no known shape
 EIGHT = np.ones((3, 3), bool)
+TWO = np.ones((2, 2), bool)
 Mask = NDArray[np.bool_]
 
 
@@ -82,20 +83,27 @@ def _foreground(colours: NDArray[np.float64], named: NDArray[np.intp], ground: i
     """Pixels that differ from their row's background and from the background's colour."""
     is_ground = named == ground
     whole = np.median(colours[is_ground], axis=0)
+    sides = np.r_[0 : BORDER + 1, -BORDER - 1 : 0]
     rows = np.stack(
-        [np.median(c[g], axis=0) if g.sum() >= 6 else whole for c, g in zip(colours, is_ground, strict=True)]
+        [
+            np.median(c[sides][g[sides]], axis=0) if g[sides].sum() >= 3 else whole
+            for c, g in zip(colours, is_ground, strict=True)
+        ]
     )
     return np.linalg.norm(colours - rows[:, None, :], axis=-1) > APART
 
 
-def _main_colours(core: NDArray[np.intp]) -> list[int]:
-    """The colours that an object's inner pixels have: one, or two if one thing stands before another."""
-    counts = np.bincount(core, minlength=len(COLOURS))
-    order = np.argsort(-counts)
+def _main_colours(named: NDArray[np.intp], core: Mask) -> list[int]:
+    """The colours that an object's inner pixels have: one, or two if one thing stands before another.
+
+    Lines one pixel wide do not count: they are the smoothed seams between two colours.
+    """
+    counts = [int(ndimage.binary_opening(core & (named == k), TWO).sum()) for k in range(len(COLOURS))]
+    if not any(counts):
+        counts = [int((core & (named == k)).sum()) for k in range(len(COLOURS))]
+    order = np.argsort(-np.array(counts), kind="stable")
     first, second = int(order[0]), int(order[1])
-    if counts[second] >= max(LEAST_AREA, 0.12 * len(core)):
-        return [first, second]
-    return [first]
+    return [first, second] if counts[second] >= max(LEAST_AREA, 0.03 * core.sum()) else [first]
 
 
 def _inner(mask: Mask) -> Mask:
@@ -107,14 +115,14 @@ def _inner(mask: Mask) -> Mask:
 def _parts(mask: Mask, colours: NDArray[np.float64], named: NDArray[np.intp]) -> list[tuple[int, Mask]]:
     """(colour, mask) of the one or two things that a connected area holds."""
     core = _inner(mask)
-    main = _main_colours(named[core])
+    main = _main_colours(named, core)
     if len(main) == 1:
         return [(main[0], mask)]
     middles = np.stack([np.median(colours[core & (named == m)], axis=0) for m in main])
     nearest = np.linalg.norm(colours[:, :, None, :] - middles, axis=-1).argmin(-1)
     parts = []
     for k, colour in enumerate(main):
-        opened = ndimage.binary_opening(mask & (nearest == k), structure=np.ones((2, 2)))
+        opened = ndimage.binary_opening(mask & (nearest == k), TWO)
         parts.append((colour, opened))
     return [(c, m) for c, m in parts if m.sum() >= LEAST_AREA]
 
@@ -144,23 +152,30 @@ def _outline(shape: str, box: tuple[float, float, float, float]) -> Thing:
     return Thing(shape, "", (0, 0, 0), x, y, radius, 0.0)
 
 
+def _fitted(start: Thing, mask: Mask, hidden: Mask | None, reach: float) -> tuple[float, Thing]:
+    """Move and resize an outline, in steps from `reach` pixels down, as long as it covers the mask better."""
+    size = len(mask)
+    best, share = start, overlap(draw.area(start, size), mask, hidden)
+    step = reach / size
+    while step * size >= 0.4:
+        moves = [(step, 0, 0), (-step, 0, 0), (0, step, 0), (0, -step, 0), (0, 0, step), (0, 0, -step)]
+        tried = [replace(best, x=best.x + dx, y=best.y + dy, radius=max(0.05, best.radius + dr))
+                 for dx, dy, dr in moves]  # fmt: skip
+        found, thing = max(((overlap(draw.area(t, size), mask, hidden), t) for t in tried), key=lambda f: f[0])
+        if found > share:
+            share, best = found, thing
+        else:
+            step /= 2
+    return share, best
+
+
 def _best_shape(mask: Mask, hidden: Mask | None) -> tuple[float, Thing]:
-    """(overlap, outline) of the shape that covers the mask best; a few sizes and places are tried."""
+    """(overlap, outline) of the shape that covers the mask best."""
     size = len(mask)
     ys, xs = np.nonzero(mask)
     box = (xs.min() / size, ys.min() / size, (xs.max() + 1) / size, (ys.max() + 1) / size)
-    best = (-1.0, _outline("circle", box))
-    for shape in SHAPES:
-        start = _outline(shape, box)
-        for scale in (0.94, 1.0, 1.06):
-            for dx in (-0.5, 0.0, 0.5):
-                for dy in (-0.5, 0.0, 0.5):
-                    thing = replace(
-                        start, radius=start.radius * scale, x=start.x + dx / size, y=start.y + dy / size
-                    )
-                    share = overlap(draw.area(thing, size), mask, hidden)
-                    best = max(best, (share, thing), key=lambda found: found[0])
-    return best
+    fits = [_fitted(_outline(shape, box), mask, hidden, 1.0 if hidden is None else 4.0) for shape in SHAPES]
+    return max(fits, key=lambda f: f[0])
 
 
 def _blob(colour: int, mask: Mask, hidden: Mask | None = None) -> tuple[float, Blob]:

@@ -7,6 +7,8 @@ Pieces of 256x256 pictures are mixed in, because the upscaler decodes at that si
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +18,8 @@ from torch import Tensor, nn
 
 from models.training import data, loop
 
-RECIPE = loop.Recipe("vae", steps=2_000, batch=24, rate=2e-3, averaging=0.998)
+RECIPE = loop.Recipe("vae", steps=1_100, batch=24, rate=2e-3, averaging=0.998)
+DECODER = loop.Recipe("decoder", steps=2_000, batch=24, rate=1e-3, averaging=0.998, seed=1)
 LATENT_PULL = 1e-5
 CROP_SHARE = 0.2
 
@@ -49,26 +52,74 @@ def reconstruction_loss(out: Tensor, true: Tensor) -> Tensor:
     return loss
 
 
+def _sample(work: Path, recipe: loop.Recipe) -> Callable[[torch.Generator], Tensor]:
+    """Batches of whole pictures and of pieces of large ones, (n, 3, 64, 64) in -1..1."""
+    whole, parts = data.pictures(work), data.crops(work)
+    from_parts = int(recipe.batch * CROP_SHARE)
+
+    def sample(rng: torch.Generator) -> Tensor:
+        first = whole[data.draw_batch(rng, len(whole), recipe.batch - from_parts)]
+        second = parts[data.draw_batch(rng, len(parts), from_parts)]
+        return data.to_tensor(np.concatenate([first, second]), loop.device())
+
+    return sample
+
+
 def train(work: Path, recipe: loop.Recipe = RECIPE) -> AutoencoderKL:
     """Train and return the codec, its scaling factor measured (latents of unit deviation)."""
     torch.manual_seed(recipe.seed)
-    whole, parts = data.pictures(work), data.crops(work)
-    where = loop.device()
-    from_parts = int(recipe.batch * CROP_SHARE)
+    sample = _sample(work, recipe)
 
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
-        first = whole[data.draw_batch(rng, len(whole), recipe.batch - from_parts)]
-        second = parts[data.draw_batch(rng, len(parts), from_parts)]
-        true = data.to_tensor(np.concatenate([first, second]), where)
+        true = sample(rng)
         spread = model.encode(true).latent_dist  # type: ignore[operator]
-        noise = torch.randn(spread.mean.shape, generator=rng).to(where)
+        noise = torch.randn(spread.mean.shape, generator=rng).to(true.device)
         out = model.decode(spread.mean + spread.std * noise).sample  # type: ignore[operator]
         pull = 0.5 * (spread.mean**2 + spread.var - 1.0 - spread.logvar).mean()
         return reconstruction_loss(out.float(), true) + LATENT_PULL * pull
 
     model = loop.fit(recipe, build(), loss_of, work)
     model.register_to_config(scaling_factor=1.0 / _deviation(model, work))  # type: ignore[operator]
-    return model
+    return model  # type: ignore[return-value]
+
+
+def train_decoder(work: Path, codec: AutoencoderKL, recipe: loop.Recipe = DECODER) -> AutoencoderKL:
+    """Go on with the decoder alone: latents, and so the UNets that learn them meanwhile, stay as they are.
+
+    Half of the batch gets latents with a little noise, because a UNet's latents are never quite clean.
+    """
+    sample = _sample(work, recipe)
+    codec.encoder.requires_grad_(False)
+    codec.quant_conv.requires_grad_(False)
+
+    def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
+        true = sample(rng)
+        with torch.no_grad():
+            latents = codec.encode(true).latent_dist.mean
+            noise = torch.randn(latents.shape, generator=rng).to(true.device)
+            amount = 0.1 * torch.rand(len(true), 1, 1, 1, generator=rng).to(true.device)
+            amount[len(true) // 2 :] = 0
+            latents = latents + amount * noise / codec.config.scaling_factor
+        return reconstruction_loss(model(latents).float(), true)
+
+    part = _Decoder(codec)
+    tuned = loop.fit(recipe, part, loss_of, work)
+    codec.decoder.load_state_dict(tuned.decoder.state_dict())  # type: ignore[union-attr]
+    codec.post_quant_conv.load_state_dict(tuned.first.state_dict())  # type: ignore[union-attr]
+    return codec.requires_grad_(False).eval()
+
+
+class _Decoder(nn.Module):
+    """The half of the codec that goes on learning."""
+
+    def __init__(self, codec: AutoencoderKL) -> None:
+        super().__init__()
+        self.first, self.decoder = copy.deepcopy(codec.post_quant_conv), copy.deepcopy(codec.decoder)
+        self.requires_grad_(True)
+
+    def forward(self, latents: Tensor) -> Tensor:
+        """Latents (n, 4, h, w) to pictures (n, 3, 4h, 4w)."""
+        return self.decoder(self.first(latents))  # type: ignore[no-any-return]
 
 
 def _deviation(model: nn.Module, work: Path) -> float:

@@ -20,7 +20,7 @@ from orchestrator.dispatch.rebuild import open_in_ledger
 from orchestrator.dispatch.recover import isolate, recover, requeue_vanished
 from orchestrator.dispatch.share import QueueDepth, Shares
 from orchestrator.finalize import finalize
-from schemas.errors import JobNotFound, ServiceError
+from schemas.errors import JobConflict, JobNotFound, ServiceError
 from schemas.job import ControlEvent
 from services import jobs
 from services.broker import Broker
@@ -34,6 +34,7 @@ RECOVER_SECONDS = 1.0
 IDLE_TICK_SECONDS = 0.5
 TROUBLE_SECONDS = 2.0
 FORGET_FINISHED_SECONDS = 600.0
+SAMPLE_SECONDS = 2.0
 
 
 class Dispatcher:
@@ -139,14 +140,7 @@ class Dispatcher:
     def _refresh(self, active: ActiveJob) -> None:
         active.refresh_rounds()
         self._ledger.grow(active.job, tasks=active.tasks, retried=active.retried_rows)
-        control = active.refresh_control()
-        self._ledger.steer(
-            active.job,
-            state=control.state,
-            priority=control.priority,
-            reason=control.reason,
-            control=control.last,
-        )
+        self._ledger.steer(active.job, active.refresh_control())
 
     # One job, one tick
 
@@ -164,6 +158,8 @@ class Dispatcher:
                 requeue_vanished(active, flights, now, self._ledger, self._broker, grace)
         if recovering:
             isolate(active, self._ledger, self._settings)
+        if self._is_due(f"sample {job}", SAMPLE_SECONDS):
+            self._ledger.sample(job, progress.images + sum(flight.images for flight in flights))
         leased = any(flight.token for flight in flights)
         complete = progress.counted >= active.tasks
         if complete or (progress.state == "cancelled" and not leased):
@@ -184,9 +180,16 @@ class Dispatcher:
         self._refresh(active)
 
     def _finalize(self, active: ActiveJob) -> None:
-        summary = finalize(self._store, active.job)
+        try:
+            summary = finalize(self._store, active.job)
+        except JobConflict as error:
+            # The ledger counted what the store does not have: the store is right, so the ledger is made anew.
+            log.error("%s: %s; the ledger is made again from the store", active.job, error.message)
+            self._ledger.drop(active.job, tasks=active.tasks)
+            return
         self._ledger.drop(active.job, tasks=active.tasks)
         self._active.pop(active.job, None)
+        self._due.pop(f"sample {active.job}", None)
         if summary.rounds == tuple(plan.round_id for plan in active.rounds if plan.round_id):
             self._finished.add(active.job)
         log.info("%s: %s: %d done, %d failed", active.job, summary.state, summary.done, summary.failed)

@@ -10,7 +10,7 @@ from typing import Any
 
 from orchestrator.manifests.columns import ColumnPlan, Columns
 from orchestrator.manifests.faults import Faults
-from orchestrator.manifests.source import Line, Record
+from orchestrator.manifests.source import NOT_UTF8, Line, Record, not_utf8
 from orchestrator.manifests.tsv import MAX_CELL, Cells, tsv_cells
 
 
@@ -37,9 +37,7 @@ def _decoded(lines: Iterable[Line], faults: Faults, *, keep_cr: bool = False) ->
         try:
             text = raw.decode()
         except UnicodeDecodeError as error:
-            faults.add(
-                line, f"not UTF-8: byte {raw[error.start]:#04x} at byte {error.start + 1} of the line", kind="UTF-8"
-            )
+            faults.add(line, not_utf8(raw, error), kind=NOT_UTF8)
             # The row goes on, so that a quoted cell over several lines does not fall apart as well.
             text = raw.decode("utf-8", "replace")
         yield line, text if keep_cr or not text.endswith("\r") else text[:-1]

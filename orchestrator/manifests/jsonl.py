@@ -9,7 +9,7 @@ import orjson
 from orchestrator.manifests.columns import ColumnPlan, Columns
 from orchestrator.manifests.faults import Faults, shorten
 from orchestrator.manifests.options import ReadLimits
-from orchestrator.manifests.source import Line, Record
+from orchestrator.manifests.source import Line, Record, not_utf8
 
 
 def jsonl_records(lines: Iterable[Line], columns: Columns, limits: ReadLimits, faults: Faults) -> Iterator[Record]:
@@ -87,7 +87,8 @@ def _keys_given_twice(text: bytes, row: dict[str, Any]) -> list[str]:
 
 def _depth(row: dict[str, Any]) -> int:
     """Levels of nesting, level by level: deep input must not exhaust the stack."""
-    depth, level = 0, [row]
+    depth = 0
+    level: list[Any] = [row]
     while level:
         depth += 1
         inner: list[Any] = []
@@ -101,7 +102,7 @@ def _syntax(text: bytes, error: orjson.JSONDecodeError) -> str:
     try:
         text.decode()
     except UnicodeDecodeError as broken:
-        return f"not UTF-8: byte {text[broken.start]:#04x} at byte {broken.start + 1} of the line"
+        return not_utf8(text, broken)
     if text.lstrip().startswith(b"[") or text.strip() == b"{":
         return "not one JSON object a line; each row is an object on a line of its own"
     return f"not valid JSON: {error.msg.partition(': line ')[0]} at character {error.pos + 1}"

@@ -129,4 +129,5 @@ def _typed(name: str, text: str) -> Any:
 
 
 def _adapter(info: FieldInfo) -> TypeAdapter[Any]:
-    return TypeAdapter(Annotated[info.annotation, info])
+    annotated: Any = Annotated[info.annotation, info]
+    return TypeAdapter(annotated)

@@ -22,6 +22,8 @@ _OTHER_FILES = (
     (b"\xfe\xff", "this is UTF-16: save it as UTF-8"),
 )
 
+NOT_UTF8 = "not UTF-8"
+
 Line = tuple[int, bytes]
 """Its number, from 1, and its bytes."""
 
@@ -48,7 +50,7 @@ class Source:
         self._file.seek(0)
         self._stream: BinaryIO = self._file
         if self.compressed:
-            self._stream = io.BufferedReader(gzip.GzipFile(fileobj=self._file), _CHUNK)  # type: ignore[arg-type]
+            self._stream = io.BufferedReader(gzip.GzipFile(fileobj=self._file), _CHUNK)
 
     def read(self, size: int = _CHUNK) -> bytes:
         """The next bytes, decompressed; empty at the end.
@@ -184,6 +186,11 @@ def _not_a_text(start: bytes) -> str | None:
         body = start.rstrip(b"\r")
         return "lines end with CR alone: save it with LF or CR LF" if b"\r" in body else None
     return None
+
+
+def not_utf8(raw: bytes, error: UnicodeDecodeError) -> str:
+    """What to say of a line that is not UTF-8."""
+    return f"{NOT_UTF8}: byte {raw[error.start]:#04x} at byte {error.start + 1} of the line"
 
 
 def _reason(error: BaseException) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 from schemas.catalogue import ModelEntry
 from schemas.planned import UPSCALE_FACTOR, InputImage, PlannedRow
-from schemas.rows import PipelineName, RowBase
+from schemas.rows import PipelineName, RowBase, default_row_id
 from services.catalogue import Catalogue
 from services.input_images import working_size
 
@@ -20,11 +20,6 @@ class PlannedInput:
 
     image: InputImage
     size: tuple[int, int] | None
-
-
-def default_id(index: int) -> str:
-    """The id of a row that has none: its number from 0, zero-padded."""
-    return f"{index:06d}"
 
 
 def derived_seed(job: str, row_id: str) -> int:
@@ -46,7 +41,7 @@ def resolve(
     """
     given = dict(row)
     alias, entry = catalogue.resolve(given["model"])
-    row_id = given["id"] or default_id(index)
+    row_id = given["id"] or default_row_id(index)
     width, height = output_size(given, entry, inputs.get("image"))
     file_format = given["format"] or "png"
     return PlannedRow(

@@ -1,7 +1,6 @@
 """The plan as objects: parts of rows in task order, and the task table. Memory holds a few parts."""
 
 from collections import deque
-from collections.abc import Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
@@ -9,12 +8,42 @@ from typing import Self
 from schemas import keys
 from schemas.job import Totals
 from schemas.planned import PlannedRow
-from schemas.task import TaskRecord
 from services import jobs
 from services.store import ObjectStore
 
 PART_IMAGES = 1000  # a part's images lie in one folder, which simple stores rescan for every page of a listing
 UPLOADS = 8
+
+
+class PlanCounter:
+    """Counts what a plan holds, task by task."""
+
+    def __init__(self) -> None:
+        self._rows = self._images = self._tasks = self._batches = 0
+        self._units = 0.0
+        self._batch_key: tuple[object, ...] | None = None
+
+    def add(self, task: list[PlannedRow]) -> None:
+        """Count one task's rows."""
+        self._tasks += 1
+        self._rows += len(task)
+        for row in task:
+            self._images += row.num_images
+            self._units += row.units()
+            if row.batch_key() != self._batch_key:
+                self._batch_key = row.batch_key()
+                self._batches += 1
+
+    def totals(self, *, parts: int = 0) -> Totals:
+        """What was counted so far."""
+        return Totals(
+            rows=self._rows,
+            images=self._images,
+            units=round(self._units, 6),
+            tasks=self._tasks,
+            parts=parts,
+            batches=self._batches,
+        )
 
 
 class PlanWriter:
@@ -45,8 +74,8 @@ class PlanWriter:
         self._lines: list[bytes] = []
         self._bytes = 0
         self._part_images = 0
-        self._records: list[TaskRecord] = []
-        self._keys: set[tuple[object, ...]] = set()
+        self._table = jobs.TaskTable()
+        self._counter = PlanCounter()
         self._pool = ThreadPoolExecutor(UPLOADS, thread_name_prefix="plan")
         self._uploads: deque[Future[object]] = deque()
 
@@ -65,24 +94,26 @@ class PlanWriter:
         images = sum(row.num_images for row in task)
         if self._lines and self._part_images + images > PART_IMAGES:
             self._close_part()
-        self._records.append(
-            TaskRecord(
-                task=self._first_task + len(self._records),
-                part=self._part,
-                offset=self._bytes,
-                length=length,
-                rows=len(task),
-                images=images,
-                units=sum(row.units() for row in task),
-                pipeline=task[0].pipeline,
-                model=task[0].model,
-                round_id=self._round_id,
-            )
+        self._table.add(
+            task=self._first_task + len(self._table),
+            part=self._part,
+            offset=self._bytes,
+            length=length,
+            rows=len(task),
+            images=images,
+            units=sum(row.units() for row in task),
+            pipeline=task[0].pipeline,
+            model=task[0].model,
         )
-        self._keys.update(row.batch_key() for row in task)
+        self._counter.add(task)
         self._lines += lines
         self._bytes += length
         self._part_images += images
+
+    @property
+    def tasks(self) -> int:
+        """Tasks added so far."""
+        return len(self._table)
 
     def finish(self) -> Totals:
         """Send what is left, then the task table; returns what the plan holds."""
@@ -90,8 +121,8 @@ class PlanWriter:
             self._close_part()
         while self._uploads:
             self._uploads.popleft().result()
-        jobs.write_tasks(self._store, self._job, self._records, self._round_id)
-        return totals(self._records, parts=self._part - self._first_part, batch_keys=len(self._keys))
+        jobs.write_tasks(self._store, self._job, self._table, self._round_id)
+        return self._counter.totals(parts=self._part - self._first_part)
 
     def _close_part(self) -> None:
         key = keys.plan_part(self._job, self._part, self._round_id)
@@ -100,16 +131,3 @@ class PlanWriter:
         self._part += 1
         while len(self._uploads) > UPLOADS:  # memory holds so many parts and no more
             self._uploads.popleft().result()
-
-
-def totals(records: Iterable[TaskRecord], *, parts: int, batch_keys: int) -> Totals:
-    """Sums over a task table."""
-    listed = list(records)
-    return Totals(
-        rows=sum(record.rows for record in listed),
-        images=sum(record.images for record in listed),
-        units=round(sum(record.units for record in listed), 6),
-        tasks=len(listed),
-        parts=parts,
-        batch_keys=batch_keys,
-    )

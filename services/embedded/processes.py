@@ -99,21 +99,23 @@ class GuardedProcesses:
         return int(answer["pid"])
 
     def stop(self, name: str, seconds: float | None = None) -> int | None:
-        """End one process and wait for it; returns its status, or None where none of this name runs.
+        """End one process and wait for it; `poll_exits` does not report it.
 
         Args:
             seconds: grace between TERM and KILL instead of the process's own.
+
+        Returns:
+            Its status, also where it ended by itself and was not reported yet; None where none of this name ran.
         """
         self._read_events(0)
-        if name not in self._running:
-            return None
-        pid = self._running[name]
-        self._send({"stop": name, "seconds": seconds})
+        if name in self._running:
+            self._send({"stop": name, "seconds": seconds})
         while name in self._running:
             self._read_events(None)
-        ended = next(exit for exit in self._exits if exit.pid == pid)
-        self._exits.remove(ended)
-        return ended.status
+        ended = [gone for gone in self._exits if gone.name == name]
+        for gone in ended:
+            self._exits.remove(gone)
+        return ended[-1].status if ended else None
 
     def poll_exits(self, timeout: float = 0) -> list[Exit]:
         """The processes that ended by themselves since the last call; waits up to `timeout` for the first."""

@@ -25,6 +25,7 @@ from typing import Any, cast
 from redis import Redis
 from redis.commands.core import Script
 
+from schemas.job import ControlState
 from schemas.task import member_name
 from services.ledger.records import (
     CountDelta,
@@ -38,6 +39,7 @@ from services.ledger.records import (
 from services.redis_errors import mapped_errors
 
 SCRIPTS = ("open", "take", "lease", "renew", "release", "requeue", "split", "count", "steer", "grow", "drop")
+SAMPLES = 30
 _TOKEN_LETTERS = string.digits + string.ascii_lowercase
 _META_NUMBERS = ("priority", "tasks", "counted", "done", "failed", "images", "cursor", "opened")
 _META_STREAK = ("streak", "head_rows", "head_failures")
@@ -82,7 +84,14 @@ class Ledger:
         Returns False where it was known already: nothing is changed then.
         """
         number = sum(byte.bit_count() for byte in counted)
-        meta = {"tasks": tasks, "retried": retried, "priority": priority, "state": "running", "reason": "", "control": ""}
+        meta = {
+            "tasks": tasks,
+            "retried": retried,
+            "priority": priority,
+            "state": "running",
+            "reason": "",
+            "control": "",
+        }
         meta |= {"counted": number, "done": counts.done, "failed": counts.failed, "images": counts.images}
         fields = [part for pair in (meta | {"units": counts.units}).items() for part in pair]
         return bool(self._run("open", job, counted, int(hold_seconds * 1000), *fields))
@@ -95,9 +104,10 @@ class Ledger:
         """Forget a finalized job, unless it has grown since."""
         return bool(self._run("drop", job, tasks))
 
-    def steer(self, job: str, *, state: str, priority: int, reason: str, control: str) -> bool:
-        """Set what the control events up to ULID `control` say."""
-        return bool(self._run("steer", job, state, priority, reason, control))
+    def steer(self, job: str, control: ControlState) -> bool:
+        """Set what the control events say, unless later ones were folded in already."""
+        said = (control.state, control.priority, control.reason, int(control.automatic), control.last)
+        return bool(self._run("steer", job, *said))
 
     def progress(self, job: str) -> JobProgress | None:
         """A job's counts, or None where the ledger does not know it."""
@@ -114,6 +124,7 @@ class Ledger:
         return JobProgress(
             state=meta["state"],
             reason=meta.get("reason", ""),
+            automatic=meta.get("automatic") == "1",
             control=meta.get("control", ""),
             streak_class=meta.get("streak_class", ""),
             units=float(meta.get("units", 0)),
@@ -185,6 +196,23 @@ class Ledger:
             pipeline.hgetall(f"{base}:errors")
             losses, errors = pipeline.execute()
         return {member: int(count) for member, count in losses.items()}, errors
+
+    def sample(self, job: str, images: int) -> None:
+        """Note how many images a job has at this moment, for its rate; the last `SAMPLES` are kept."""
+        key = f"{self._base(job)}:samples"
+        now = self.now()
+        with mapped_errors(self._place):
+            self._redis.rpush(key, f"{now}|{images}")
+            self._redis.ltrim(key, -SAMPLES, -1)
+
+    def rate(self, job: str) -> float:
+        """Images per second over the last samples; 0 where there is no movement to see."""
+        with mapped_errors(self._place):
+            texts = self._redis.lrange(f"{self._base(job)}:samples", 0, -1)
+        if len(texts) < 2:
+            return 0.0
+        (first_at, first), (last_at, last) = (map(int, texts[at].split("|")) for at in (0, -1))
+        return max(last - first, 0) * 1000 / max(last_at - first_at, 1)
 
     # Hints and presence
 

@@ -48,6 +48,7 @@ class JobProgress:
 
     state: str
     reason: str
+    automatic: bool
     priority: int
     control: str
     tasks: int

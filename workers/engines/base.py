@@ -16,6 +16,13 @@ class Interrupted(BaseException):
     """Raised by `on_step` to leave a denoising loop at once (cancel, TERM). Not an Exception: no engine catches it."""
 
 
+class DeviceLost(SystemExit):
+    """The device answers nothing any more in this process (a CUDA context does not outlive its first fault).
+
+    Ends the process unless somebody knows better: the pool starts a fresh one, and the lease brings the rows back.
+    """
+
+
 @dataclass(frozen=True)
 class Slot:
     """One image to render: its row, its number in the row, its seed, and the row's loaded inputs.
@@ -61,6 +68,7 @@ class Renderer(Protocol):
             ModelUnavailable: the model cannot be loaded or has no such pipeline.
             RenderFailed: the pipeline raised.
             Interrupted: raised by `on_step`; nothing of the batch is kept.
+            DeviceLost: only a new process can go on.
         """
 
     def info(self, model: str) -> RenderInfo:

@@ -5,6 +5,7 @@ name; a folder that brings code of its own, or weights in pickles only, is refus
 """
 
 import json
+import math
 import re
 from dataclasses import dataclass
 from hashlib import sha256
@@ -18,6 +19,8 @@ INDEX = "model_index.json"
 LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
 _WITHOUT_WEIGHTS = ("tokenizer", "scheduler", "low_res_scheduler", "feature_extractor")
 # A plain weight file has no dot in its stem; `x.fp16.safetensors` and `x.non_ema.safetensors` are variants.
+# The safetensors format itself allows no larger one (its README, "Format").
+_LARGEST_HEADER = 100_000_000
 _PLAIN = re.compile(r"[^.]+\.safetensors")
 
 
@@ -53,6 +56,10 @@ class ModelFolder:
         """Size of a component's weights on disk."""
         return sum(file.stat().st_size for file in self.weight_files(component))
 
+    def parameter_count(self, component: str) -> int:
+        """Numbers in a component's weights, as the headers of its safetensors files say."""
+        return sum(_numbers(file) for file in self.weight_files(component))
+
     def identity(self, component: str) -> tuple[str, ...]:
         """Equal for components with the same weights and configuration, also across folders.
 
@@ -73,6 +80,13 @@ class ModelFolder:
             elif needs_weights(component) and not self.weight_files(component):
                 found.append(f"{component} has no safetensors weights, and no others are read")
         return found
+
+
+def _numbers(file: Path) -> int:
+    with file.open("rb") as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        header = json.loads(opened.read(length)) if length <= _LARGEST_HEADER else {}
+    return sum(math.prod(tensor["shape"]) for name, tensor in header.items() if name != "__metadata__")
 
 
 def needs_weights(component: str) -> bool:

@@ -21,19 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import AutoencoderKL, DDIMScheduler, DDPMScheduler, EulerDiscreteScheduler, PNDMScheduler
-from diffusers import UNet2DConditionModel as UNet
-from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
-from transformers import (
-    CLIPConfig,
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
-    DPTConfig,
-    DPTForDepthEstimation,
-)
 
 from workers.models.byte_tokenizer import BEGIN, END, VOCABULARY, save_byte_tokenizer
+from workers.models.libraries import diffusers, library_class, transformers
 
 # Part of the folder's name in the cache: raise it with every change of what is built here.
 RECIPE = 1
@@ -96,7 +86,7 @@ def _upscale(name: str, folder: Path) -> None:
     # As the x4 upscaler: 4 latent and 3 picture channels, the noise level as a class, a VAE of factor 4.
     vae = _vae(4, scaling_factor=0.08333)
     unet = _unet(name, 7, num_class_embeds=1000)
-    low_res = DDPMScheduler(**{**_BETAS, "beta_start": 0.0001, "beta_end": 0.02})
+    low_res = diffusers.DDPMScheduler(**{**_BETAS, "beta_start": 0.0001, "beta_end": 0.02})
     low_res.save_pretrained(folder / "low_res_scheduler")
     index = {
         "vae": ["diffusers", "AutoencoderKL"],
@@ -119,12 +109,14 @@ def _depth(name: str, folder: Path) -> None:
 
 def _scheduler(name: str) -> Any:
     if name == "tiny":
-        return PNDMScheduler(**_BETAS, skip_prk_steps=True, steps_offset=1)
+        return diffusers.PNDMScheduler(**_BETAS, skip_prk_steps=True, steps_offset=1)
     if name == "tiny-2":
-        return DDIMScheduler(
+        return diffusers.DDIMScheduler(
             **_BETAS, prediction_type="v_prediction", steps_offset=1, clip_sample=False, set_alpha_to_one=False
         )
-    return EulerDiscreteScheduler(**_BETAS, steps_offset=1, timestep_spacing="leading", interpolation_type="linear")
+    return diffusers.EulerDiscreteScheduler(
+        **_BETAS, steps_offset=1, timestep_spacing="leading", interpolation_type="linear"
+    )
 
 
 def _unet(name: str, channels: int, **extra: Any) -> Any:
@@ -135,7 +127,7 @@ def _unet(name: str, channels: int, **extra: Any) -> Any:
             "projection_class_embeddings_input_dim": 6 * 4 + _POOLED,
             "cross_attention_dim": 2 * _WIDTH,
         }
-    return UNet(
+    return diffusers.UNet2DConditionModel(
         **{
             "sample_size": 8,
             "in_channels": channels,
@@ -155,7 +147,7 @@ def _unet(name: str, channels: int, **extra: Any) -> Any:
 
 def _vae(factor: int, scaling_factor: float = 0.18215) -> Any:
     levels = int(math.log2(factor)) + 1
-    return AutoencoderKL(
+    return diffusers.AutoencoderKL(
         latent_channels=4,
         block_out_channels=(4, 8, 8, 8)[:levels],
         layers_per_block=1,
@@ -168,7 +160,7 @@ def _vae(factor: int, scaling_factor: float = 0.18215) -> Any:
 
 
 def _text_config(activation: str) -> Any:
-    return CLIPTextConfig(
+    return transformers.CLIPTextConfig(
         vocab_size=VOCABULARY,
         hidden_size=_WIDTH,
         intermediate_size=2 * _WIDTH,
@@ -184,11 +176,11 @@ def _text_config(activation: str) -> Any:
 
 
 def _text_encoder(name: str) -> Any:
-    return CLIPTextModel(_text_config("gelu" if name == "tiny-2" else "quick_gelu"))
+    return transformers.CLIPTextModel(_text_config("gelu" if name == "tiny-2" else "quick_gelu"))
 
 
 def _text_encoder_2() -> Any:
-    return CLIPTextModelWithProjection(_text_config("gelu"))
+    return transformers.CLIPTextModelWithProjection(_text_config("gelu"))
 
 
 def _vision_config() -> dict[str, Any]:
@@ -203,12 +195,13 @@ def _vision_config() -> dict[str, Any]:
 
 
 def _safety_checker() -> Any:
-    return StableDiffusionSafetyChecker(CLIPConfig(vision_config=_vision_config(), projection_dim=8))
+    checker = library_class("stable_diffusion", "StableDiffusionSafetyChecker")
+    return checker(transformers.CLIPConfig(vision_config=_vision_config(), projection_dim=8))
 
 
 def _depth_estimator() -> Any:
-    return DPTForDepthEstimation(
-        DPTConfig(
+    return transformers.DPTForDepthEstimation(
+        transformers.DPTConfig(
             **_vision_config() | {"num_hidden_layers": 4},
             backbone_out_indices=[0, 1, 2, 3],
             neck_hidden_sizes=[4, 4, 8, 8],

@@ -1,0 +1,90 @@
+"""Depth: a small DPT (Ranftl et al. 2021) that tells near from far, and the UNet that keeps to such a map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional
+from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessorPil
+
+from models.training import data, draw, loop, txt2img, unet
+
+ESTIMATOR = loop.Recipe("estimator", steps=1_500, batch=32, rate=1e-3, warmup=100, averaging=0.995, seed=4)
+RECIPE = loop.Recipe("depth", steps=2_500, batch=32, rate=5e-4, warmup=100, averaging=0.998, seed=5)
+CHANNELS = 5
+COUNT = 16_000  # scenes
+
+
+def build_estimator() -> DPTForDepthEstimation:
+    """A fresh estimator: patch 8, four layers of width 96."""
+    config = DPTConfig(
+        hidden_size=96,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=192,
+        image_size=data.SIZE,
+        patch_size=8,
+        is_hybrid=False,
+        backbone_out_indices=[0, 1, 2, 3],
+        neck_hidden_sizes=[24, 32, 48, 64],
+        fusion_hidden_size=32,
+        reassemble_factors=[2, 1, 0.5, 0.25],
+        use_auxiliary_head=False,
+    )
+    return DPTForDepthEstimation(config)
+
+
+def processor() -> DPTImageProcessorPil:
+    """Pictures of any size to 64x64 in -1..1."""
+    return DPTImageProcessorPil(
+        size={"height": data.SIZE, "width": data.SIZE}, image_mean=[0.5] * 3, image_std=[0.5] * 3
+    )
+
+
+def maps(work: Path, count: int = COUNT) -> NDArray[np.float16]:
+    """(count, 64, 64): nearness of the first training scenes."""
+    return data.cached(
+        work / "data" / "maps.npy",
+        lambda: np.stack([draw.nearness(s, data.SIZE).astype(np.float16) for s in data.training_scenes(count)]),
+    )
+
+
+def train_estimator(work: Path, recipe: loop.Recipe = ESTIMATOR) -> nn.Module:
+    """Learn nearness from pictures, L1."""
+    torch.manual_seed(recipe.seed)
+    near, pictures = maps(work), data.pictures(work)
+
+    def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
+        chosen = data.draw_batch(rng, len(near), recipe.batch)
+        out = model(data.to_tensor(pictures[chosen], loop.device())).predicted_depth
+        return functional.l1_loss(out.float(), txt2img.floats(near[chosen]))
+
+    return loop.fit(recipe, build_estimator(), loss_of, work)
+
+
+def condition(near: Tensor) -> Tensor:
+    """Nearness (n, 64, 64) as the pipeline hands it on: (n, 1, 16, 16), each spread over -1..1."""
+    side = data.SIZE // 4
+    small = functional.interpolate(near[:, None], size=(side, side), mode="bicubic", align_corners=False)
+    low, high = small.amin((1, 2, 3), keepdim=True), small.amax((1, 2, 3), keepdim=True)
+    return 2 * (small - low) / (high - low).clamp_min(1e-6) - 1
+
+
+def train(work: Path, parts: txt2img.Parts, source: UNet2DConditionModel, recipe: loop.Recipe = RECIPE) -> nn.Module:
+    """Fine-tune from the txt2img UNet."""
+    torch.manual_seed(recipe.seed)
+    known, process, near = txt2img.conditions(work, parts), unet.Diffusion(), maps(work)
+
+    def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
+        chosen = data.draw_batch(rng, len(near), recipe.batch)
+        clean, words, empty = known.batch(chosen)
+        noised, steps, v = process.pose(clean, rng)
+        given = torch.cat([noised, condition(txt2img.floats(near[chosen]))], 1)
+        return unet.v_loss(model, given, steps, unet.dropped(words, empty, rng), v)
+
+    return loop.fit(recipe, unet.widened(source, CHANNELS), loss_of, work)

@@ -1,0 +1,88 @@
+"""Filling a masked area: nine channels in (noised latents, mask, latents of the picture without the area).
+
+Fine-tuned from the txt2img UNet, as Stable Diffusion's own inpainting model was (Rombach et al. 2022).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.training import data, loop, txt2img, unet
+from models.training.scenes import Scene, Thing
+
+RECIPE = loop.Recipe("inpaint", steps=3_000, batch=32, rate=5e-4, warmup=100, averaging=0.998, seed=2)
+COUNT = 16_000  # scenes with a mask each
+CHANNELS = 9
+
+
+def around(thing: Thing, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """A mask (64, 64) that covers the thing wholly: a box or a disc with some room, in latent-sized steps."""
+    size = data.SIZE
+    room = thing.radius * float(rng.uniform(1.15, 1.6)) + 0.03
+    x, y = thing.x + float(rng.uniform(-0.02, 0.02)), thing.y + float(rng.uniform(-0.02, 0.02))
+    places = (np.arange(size) + 0.5) / size
+    dx, dy = np.abs(places[None, :] - x), np.abs(places[:, None] - y)
+    if rng.random() < 0.6:
+        return (dx < room) & (dy < room)
+    return dx**2 + dy**2 < (1.15 * room) ** 2
+
+
+def _box(rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Any rectangle of at least a quarter of the side."""
+    size = data.SIZE
+    mask = np.zeros((size, size), bool)
+    w, h = rng.integers(size // 4, size, 2)
+    x, y = rng.integers(0, size - w + 1), rng.integers(0, size - h + 1)
+    mask[y : y + h, x : x + w] = True
+    return mask
+
+
+def mask_for(scene: Scene, rng: np.random.Generator) -> NDArray[np.bool_]:
+    """Mostly around one of the things; else any rectangle; at times everything."""
+    draw = rng.random()
+    if draw < 0.65:
+        return around(scene.things[int(rng.integers(len(scene.things)))], rng)
+    return _box(rng) if draw < 0.92 else np.ones((data.SIZE, data.SIZE), bool)
+
+
+def without(picture: NDArray[np.uint8], mask: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """The picture with middle gray in the mask, as the pipeline makes it (zero in -1..1)."""
+    return np.where(mask[..., None], np.uint8(128), picture)
+
+
+def masks(work: Path, count: int = COUNT) -> NDArray[np.bool_]:
+    """(count, 64, 64) bool: one for each of the first training scenes."""
+
+    def make() -> NDArray[np.bool_]:
+        rng = np.random.default_rng(data.TRAINING_SEED + 3)
+        return np.stack([mask_for(s, rng) for s in data.training_scenes(count)])
+
+    return data.cached(work / "data" / "masks.npy", make)
+
+
+def train(work: Path, parts: txt2img.Parts, source: UNet2DConditionModel, recipe: loop.Recipe = RECIPE) -> nn.Module:
+    """Fine-tune from the txt2img UNet."""
+    torch.manual_seed(recipe.seed)
+    known, process, areas = txt2img.conditions(work, parts), unet.Diffusion(), masks(work)
+    left = data.cached(
+        work / "data" / "left.npy",
+        lambda: unet.encode(
+            parts.codec, np.stack([without(p, m) for p, m in zip(data.pictures(work), areas, strict=False)])
+        ),
+    )
+    small = np.ascontiguousarray(areas[:, None, ::4, ::4])  # nearest, as the pipeline does
+
+    def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
+        chosen = data.draw_batch(rng, len(areas), recipe.batch)
+        clean, words, empty = known.batch(chosen)
+        noised, steps, v = process.pose(clean, rng)
+        given = torch.cat([noised, txt2img.floats(small[chosen]), txt2img.floats(left[chosen])], 1)
+        return unet.v_loss(model, given, steps, unet.dropped(words, empty, rng), v)
+
+    return loop.fit(recipe, unet.widened(source, CHANNELS), loss_of, work)

@@ -1,0 +1,85 @@
+"""Four times larger: the UNet that StableDiffusionUpscalePipeline uses (Rombach et al. 2022).
+
+It sees the noised latents of the large picture and the small picture, itself a little noised; how much is told
+by a class embedding (the pipeline's `noise_level`; Ho et al. 2022, "Cascaded Diffusion Models"). It is local: trained on
+pieces of 128x128 pixels, used at any size.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DDPMScheduler, UNet2DConditionModel
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from models.training import data, draw, loop, txt2img, unet
+
+RECIPE = loop.Recipe("upscale", steps=3_000, batch=12, rate=1e-3, warmup=150, averaging=0.998, seed=3)
+CHANNELS = 7
+PIECE = 128  # side of a training piece of the large picture
+COUNT = 6_000  # pieces
+LEVELS = 350  # noise levels that the pipeline allows
+
+
+def low_scheduler() -> DDPMScheduler:
+    """How the small picture is noised."""
+    return DDPMScheduler(beta_start=0.0001, beta_end=0.02, beta_schedule="scaled_linear")
+
+
+def build() -> UNet2DConditionModel:
+    """A fresh UNet; attention only in the middle, where a 256x256 picture is 16x16."""
+    return unet.build(
+        CHANNELS,
+        sample_size=data.SIZE,
+        block_out_channels=(32, 64, 64),
+        down_block_types=("DownBlock2D",) * 3,
+        up_block_types=("UpBlock2D",) * 3,
+        num_class_embeds=1000,
+    )
+
+
+def shrunk(large: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(n, 4s, 4s, 3) to (n, s, s, 3): the mean of each 4x4 pixels."""
+    n, side = large.shape[0], large.shape[1] // 4
+    return large.reshape(n, side, 4, side, 4, 3).mean((2, 4)).round().astype(np.uint8)
+
+
+def pieces(work: Path, count: int = COUNT) -> NDArray[np.uint8]:
+    """(count, 128, 128, 3) uint8: three pieces each of training scenes drawn at 256x256."""
+
+    def make() -> NDArray[np.uint8]:
+        rng = np.random.default_rng(data.TRAINING_SEED + 4)
+        out = []
+        for scene in data.training_scenes(count // 3):
+            large = draw.draw(scene, data.LARGE, 2)
+            for x, y in rng.integers(0, (data.LARGE - PIECE) // 4 + 1, (3, 2)) * 4:
+                out.append(large[y : y + PIECE, x : x + PIECE])
+        return np.stack(out)
+
+    return data.cached(work / "data" / "pieces.npy", make)
+
+
+def train(work: Path, parts: txt2img.Parts, recipe: loop.Recipe = RECIPE) -> nn.Module:
+    """Train from nothing."""
+    torch.manual_seed(recipe.seed)
+    large, process = pieces(work), unet.Diffusion()
+    latents = data.cached(work / "data" / "piece-latents.npy", lambda: unet.encode(parts.codec, large))
+    small = data.cached(work / "data" / "piece-small.npy", lambda: shrunk(large))
+    words = txt2img.floats(unet.states(parts.text, parts.tokenizer, data.caption_list(work)[: len(large) // 3]))
+    empty = txt2img.floats(unet.states(parts.text, parts.tokenizer, [""]))
+    low = low_scheduler()
+
+    def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
+        chosen = data.draw_batch(rng, len(large), recipe.batch)
+        clean, seen = txt2img.floats(latents[chosen]), data.to_tensor(small[chosen], loop.device())
+        level = (LEVELS * torch.rand(len(chosen), generator=rng) ** 2).long().to(seen.device)
+        noise = torch.randn(seen.shape, generator=rng).to(seen.device)
+        noised, steps, v = process.pose(clean, rng)
+        given = torch.cat([noised, low.add_noise(seen, noise, level)], 1)
+        said = unet.dropped(words[torch.from_numpy(chosen // 3)], empty, rng)
+        return unet.v_loss(model, given, steps, said, v, class_labels=level)
+
+    return loop.fit(recipe, build(), loss_of, work)

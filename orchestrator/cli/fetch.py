@@ -1,0 +1,39 @@
+"""`promptmill fetch`."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from orchestrator.cli.fetching import fetch_with_progress
+from orchestrator.client import Client
+from services.cli.options import json_option, service_options, take_settings
+from services.cli.output import print_json, say
+
+
+@click.command()
+@click.argument("job")
+@click.option("-o", "--out", type=click.Path(path_type=Path), help="folder for the images; default: the job's id")
+@json_option
+@service_options
+def fetch(job: str, out: Path | None, as_json: bool, **options: Any) -> None:
+    """Download a job's images and metadata.jsonl, each file verified. Works in mid-job; goes on where it stopped.
+
+    Files are named by row id. The folder opens as a Hugging Face imagefolder.
+
+    Example:
+
+        promptmill fetch my-job -o my-job
+    """
+    folder = out or Path(job)
+    report = fetch_with_progress(Client(take_settings(options)), job, folder)
+    say(f"{report.images:,} images in {folder}{os.sep} ({report.downloaded:,} new)")
+    if report.rows_failed:
+        say(f"{report.rows_failed:,} rows failed; see failed.jsonl there", style="yellow")
+    if as_json:
+        counts = {name: getattr(report, name) for name in ("images", "downloaded", "kept", "dropped", "bytes")}
+        rows = {name: getattr(report, name) for name in ("rows_done", "rows_failed", "rows_pending", "problem_count")}
+        print_json({"job": job, "folder": str(folder)} | counts | rows)
+    sys.exit(report.exit_status)

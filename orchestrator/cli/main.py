@@ -1,0 +1,73 @@
+"""The console command `promptmill`. Its commands load from the entry-point group `promptmill.commands`."""
+
+import sys
+from importlib.metadata import entry_points
+
+import rich_click as click
+from click.exceptions import Exit
+
+from schemas.errors import PromptmillError
+from services.cli.output import report_error
+from services.version import promptmill_version
+
+COMMAND_GROUP = "promptmill.commands"
+INTERRUPTED = 130
+BROKEN_PIPE = 141
+
+EPILOG = """
+Exit status: 0 done; 1 ended with failed rows, or an unexpected error; 2 bad manifest, option or setting;
+3 no such job, or the job's state does not allow it; 4 Redis or the object store; 5 this machine's disk;
+6 the job paused itself; 130 interrupted.
+"""
+
+
+class Commands(click.RichGroup):
+    """Commands of every installed package, found by entry point and loaded when used."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        order = ["run", "validate", "submit", "status", "list", "fetch", "pause", "resume", "cancel", "priority"]
+        names = {point.name for point in entry_points(group=COMMAND_GROUP)}
+        return [name for name in order if name in names] + sorted(names - set(order))
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        for point in entry_points(group=COMMAND_GROUP, name=cmd_name):
+            command: click.Command = point.load()
+            return command
+        return None
+
+
+@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(promptmill_version(), prog_name="promptmill")
+def cli() -> None:
+    """Render prompt manifests: every image exactly once, with the recipe that made it.
+
+    Start with **promptmill run prompts.txt --set model=tiny -o out**: everything on this machine.
+    With a Redis and an S3 endpoint of your own: **orchestrator** and **worker** are the services,
+    **submit**, **status --watch** and **fetch** are what you do.
+    """
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run a command and end the process with its exit status."""
+    as_json = "--json" in (arguments if arguments is not None else sys.argv[1:])
+    try:
+        status = cli.main(args=arguments, prog_name="promptmill", standalone_mode=False)
+    except Exit as error:
+        status = error.exit_code
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted; nothing is lost: give the same command again to go on", err=True)
+        status = INTERRUPTED
+    except PromptmillError as error:
+        report_error(error, as_json=as_json)
+        status = error.exit_status
+    except BrokenPipeError:  # the reader of a pipe went away, as `head` does
+        sys.stderr.close()
+        status = BROKEN_PIPE
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+if __name__ == "__main__":
+    main()

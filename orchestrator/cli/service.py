@@ -1,0 +1,40 @@
+"""`promptmill orchestrator`: the dispatcher as a service."""
+
+import signal
+import threading
+from types import FrameType
+from typing import Any
+
+import rich_click as click
+
+from orchestrator.dispatch.dispatcher import Dispatcher
+from services.broker import Broker
+from services.celery_app import make_app
+from services.cli.options import service_options, take_settings
+from services.ledger import Ledger
+from services.logging import configure_logging
+from services.redis_client import connect, place
+from services.store import ObjectStore
+
+
+@click.command()
+@service_options
+def orchestrator(**options: Any) -> None:
+    """Run the dispatcher: it finds jobs in the store, hands out their tasks and finalizes them.
+
+    It holds nothing that it cannot read again: stop it, kill it or start a second one at any time.
+    """
+    settings = take_settings(options)
+    configure_logging(settings.log_level)
+    stop = threading.Event()
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        stop.set()
+
+    signal.signal(signal.SIGTERM, on_signal)
+    signal.signal(signal.SIGINT, on_signal)
+    redis, where = connect(settings.redis), place(settings.redis)
+    ledger = Ledger(redis, prefix=settings.redis.key_prefix, place=where)
+    broker = Broker(make_app(settings), redis, where)
+    Dispatcher(settings, ObjectStore(settings.s3), ledger, broker).run(stop)
+    broker.close()

@@ -1,0 +1,131 @@
+"""`promptmill status`, `list`, `workers`: where jobs stand."""
+
+import time
+from typing import Any
+
+import rich_click as click
+from rich.live import Live
+from rich.table import Table
+
+from orchestrator.client import Client
+from orchestrator.status import JobStatus
+from schemas.errors import ServiceError
+from services.cli.options import json_option, service_options, take_settings
+from services.cli.output import duration, err, print_json, print_table
+
+WATCH_SECONDS = 1.0
+COLUMNS = ["JOB", "STATE", "ROWS", "DONE", "FAILED", "IN FLIGHT", "IMAGES", "IMAGES/S", "ETA", "WORKERS"]
+NUMBERS = frozenset(COLUMNS[2:])
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("--watch", is_flag=True, help="keep looking until the job has ended")
+@json_option
+@service_options
+def status(job: str | None, watch: bool, as_json: bool, **options: Any) -> None:
+    """Tell where a job stands, or all jobs.
+
+    Examples:
+
+        promptmill status my-job --watch
+        promptmill status --json
+    """
+    client = Client(take_settings(options))
+    if watch:
+        _watch(client, job, as_json)
+        return
+    found = [client.status(job)] if job else list(client.jobs())
+    _show(found, as_json=as_json, one=job is not None)
+
+
+@click.command(name="list")
+@json_option
+@service_options
+def list_jobs(as_json: bool, **options: Any) -> None:
+    """List all jobs of the store."""
+    _show(list(Client(take_settings(options)).jobs()), as_json=as_json, one=False)
+
+
+@click.command()
+@json_option
+@service_options
+def workers(as_json: bool, **options: Any) -> None:
+    """List the workers that were seen in the last half minute."""
+    found = Client(take_settings(options)).workers()
+    if as_json:
+        print_json([report.model_dump() for report in found])
+        return
+    rows = [[report.worker, report.host, report.device, report.job or "-", report.member or "-"] for report in found]
+    print_table(["WORKER", "HOST", "DEVICE", "JOB", "TASK"], rows)
+
+
+def _show(found: list[JobStatus], *, as_json: bool, one: bool) -> None:
+    if as_json:
+        print_json(found[0].model_dump() if one else [status.model_dump() for status in found])
+        return
+    print_table(COLUMNS, [_cells(status) for status in found], numbers=NUMBERS)
+    for status in found:
+        for line in remarks(status):
+            err().print(line, markup=False)
+
+
+def _watch(client: Client, job: str | None, as_json: bool) -> None:
+    """Look every second; a service that is away for a moment does not end the watch."""
+    with Live(console=err(), refresh_per_second=4, transient=as_json) as live:
+        last: list[JobStatus] = []
+        while True:
+            try:
+                last = [client.status(job)] if job else list(client.jobs())
+                live.update("" if as_json else _table(last))
+            except ServiceError as error:
+                live.update(f"{error.message}; trying again")
+            if as_json:
+                for status in last:
+                    print_json(status.model_dump())
+            if last and all(status.ended for status in last):
+                break
+            time.sleep(WATCH_SECONDS)
+    for status in last:
+        for line in remarks(status):
+            err().print(line, markup=False)
+
+
+def _table(found: list[JobStatus]) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in COLUMNS:
+        table.add_column(name, justify="right" if name in NUMBERS else "left", no_wrap=True)
+    for status in found:
+        table.add_row(*_cells(status))
+    return table
+
+
+def _cells(status: JobStatus) -> list[str]:
+    rate = f"{status.images_per_second:.1f}" if status.images_per_second else "-"
+    return [
+        status.job,
+        status.state,
+        f"{status.rows:,}",
+        f"{status.done:,}",
+        f"{status.failed:,}",
+        f"{status.in_flight:,}",
+        f"{status.images:,}",
+        rate,
+        duration(status.eta_seconds),
+        f"{status.workers:,}",
+    ]
+
+
+def remarks(status: JobStatus) -> list[str]:
+    """What the user should know or do about a job, beside its numbers."""
+    lines = []
+    if status.reason:
+        lines.append(f"{status.job}: {status.reason}")
+    if status.state == "paused":
+        lines.append(f"{status.job}: go on with: promptmill resume {status.job}")
+    if status.ended and status.failed:
+        classes = ", ".join(f"{count} {name}" for name, count in sorted((status.failures or {}).items()))
+        lines.append(f"{status.job}: {status.failed} rows failed ({classes}): promptmill retry {status.job}")
+    if status.ended:
+        lines.append(f"{status.job}: get the images with: promptmill fetch {status.job} -o {status.job}")
+    return lines

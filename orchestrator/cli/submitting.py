@@ -1,0 +1,64 @@
+"""What `submit`, `validate` and `run` share: the request from the options, and its progress."""
+
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
+
+from orchestrator.client import Client
+from orchestrator.manifests.formats import spool
+from orchestrator.manifests.options import ManifestOptions, parse_map, parse_set
+from orchestrator.submit import SubmitProgress, SubmitRequest
+from schemas.job import JobDocument
+from services.cli.output import err, say
+
+
+@contextmanager
+def request_of(manifest: Path, options: dict[str, Any]) -> Iterator[SubmitRequest]:
+    """The request that a command's options make. Standard input is spooled into a file first."""
+    read = ManifestOptions(
+        format=options.pop("file_format"),
+        column_map=parse_map(options.pop("maps")),
+        defaults=parse_set(options.pop("sets")),
+        extra_columns=frozenset(options.pop("extras")),
+    )
+    if str(manifest) != "-":
+        yield SubmitRequest(path=manifest, options=read, **options)
+        return
+    with tempfile.TemporaryDirectory(prefix="promptmill-") as folder:
+        path = spool(sys.stdin.buffer, Path(folder))
+        yield SubmitRequest(path=path, options=read, name=path.name, base_folder=Path(), **options)
+
+
+@contextmanager
+def manifest_progress() -> Iterator[Any]:
+    """A progress bar over the rows of a manifest; silent where standard error is not a terminal."""
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows"),
+        TimeRemainingColumn(),
+    )
+    console = err()
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("checking", total=None)
+
+        def show(progress: SubmitProgress) -> None:
+            bar.update(task, description=progress.stage, completed=progress.rows, total=progress.total)
+
+        yield show
+
+
+def submit_with_progress(client: Client, request: SubmitRequest) -> JobDocument:
+    """Submit, telling the job's id before the upload."""
+    with manifest_progress() as show:
+        document = client.submit_request(request, on_job_id=lambda job: say(f"job {job}"), on_progress=show)
+    totals = document.totals
+    say(f"{totals.rows:,} rows, {totals.images:,} images, {totals.tasks:,} tasks, {totals.units:,.2f} units")
+    return document

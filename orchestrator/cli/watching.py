@@ -1,0 +1,55 @@
+"""A job's progress bar: rows, images a second, and when it will be done."""
+
+import time
+from collections.abc import Callable
+
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from orchestrator.client import Client
+from orchestrator.status import JobStatus
+from schemas.errors import JobPaused
+from services.cli.output import duration, err, say
+
+LOOK_SECONDS = 0.5
+LINE_SECONDS = 10.0
+
+
+def watch(client: Client, job: str, check: Callable[[], None]) -> JobStatus:
+    """Show a job's progress until it has ended. `check` is called with every look and may raise.
+
+    Raises:
+        JobPaused: the job paused itself.
+    """
+    console = err()
+    columns = (
+        TextColumn("{task.fields[state]}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("rows, {task.fields[rate]} images/s, ETA {task.fields[eta]}"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", total=None, state="waiting", rate="-", eta="-")
+        told = 0.0
+        while True:
+            check()
+            status = client.status(job)
+            rate = f"{status.images_per_second:.1f}" if status.images_per_second else "-"
+            eta = duration(status.eta_seconds)
+            ended = status.done + status.failed + status.cancelled
+            bar.update(task, completed=ended, total=status.rows, state=status.state, rate=rate, eta=eta)
+            if not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
+                told = time.monotonic()
+                say(f"{status.state}: {ended:,} of {status.rows:,} rows, {rate} images/s, ETA {eta}")
+            if status.ended:
+                return status
+            _raise_if_paused(status)
+            time.sleep(LOOK_SECONDS)
+
+
+def _raise_if_paused(status: JobStatus) -> None:
+    if status.state == "paused" and status.automatic:
+        raise JobPaused(
+            f"job {status.job} paused itself: {status.reason}",
+            hint="`promptmill status` and failed.jsonl tell why; --keep-going switches this off",
+        )

@@ -1,0 +1,195 @@
+"""The Python API: the verbs of the command line, typed.
+
+```python
+from orchestrator import Client
+
+client = Client()                                  # settings from the environment and promptmill.toml
+job = client.submit("prompts.jsonl", defaults={"model": "sd-1.5"}).job
+client.wait(job, on_status=lambda status: print(status.done, "of", status.rows))
+client.fetch(job, "out")
+```
+"""
+
+import getpass
+import time
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from orchestrator.fetch import FetchProgress, FetchReport, fetch
+from orchestrator.manifests.options import Format, ManifestOptions
+from orchestrator.retry import retry
+from orchestrator.status import JobStatus, all_status, job_status
+from orchestrator.submit import SubmitProgress, SubmitRequest, ValidationReport, submit, validate
+from schemas.errors import JobConflict, JobPaused, LedgerUnavailable
+from schemas.job import ControlEvent, ControlState, ControlVerb, JobDocument, RoundDocument
+from services import jobs
+from services.catalogue import Catalogue
+from services.ledger import Ledger, WorkerReport
+from services.redis_client import connect, place
+from services.settings import Settings, load_settings
+from services.store import ObjectStore
+
+POLL_SECONDS = 1.0
+
+
+class Client:
+    """Submits, steers and fetches jobs. Raises the errors of `schemas.errors`; connects when first used."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.settings = settings or load_settings()
+
+    @cached_property
+    def store(self) -> ObjectStore:
+        """The object store."""
+        return ObjectStore(self.settings.s3)
+
+    @cached_property
+    def ledger(self) -> Ledger:
+        """The ledger in Redis."""
+        redis = self.settings.redis
+        return Ledger(connect(redis), prefix=redis.key_prefix, place=place(redis))
+
+    @cached_property
+    def catalogue(self) -> Catalogue:
+        """The models that a manifest can name."""
+        return Catalogue.load(self.settings.models_file)
+
+    def validate(
+        self,
+        manifest: Path | str,
+        *,
+        file_format: Format | None = None,
+        column_map: Mapping[str, str] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        extra_columns: Collection[str] = (),
+    ) -> ValidationReport:
+        """Check a manifest and say what it would come to. Reads no service.
+
+        Raises:
+            ManifestError: faults, all of them.
+        """
+        options = ManifestOptions(file_format, column_map or {}, defaults or {}, frozenset(extra_columns))
+        return validate(SubmitRequest(path=Path(manifest), options=options), self.catalogue, self.settings)
+
+    def submit(
+        self,
+        manifest: Path | str,
+        *,
+        job_id: str | None = None,
+        file_format: Format | None = None,
+        column_map: Mapping[str, str] | None = None,
+        defaults: Mapping[str, Any] | None = None,
+        extra_columns: Collection[str] = (),
+        priority: int = 100,
+        keep_going: bool = False,
+    ) -> JobDocument:
+        """Submit a manifest. The same id with the same manifest goes on where it stopped.
+
+        Raises:
+            ManifestError: faults, all of them; nothing was sent.
+            JobConflict: the id belongs to another manifest.
+            ServiceError: the store does not answer; the same call goes on.
+        """
+        options = ManifestOptions(file_format, column_map or {}, defaults or {}, frozenset(extra_columns))
+        request = SubmitRequest(
+            path=Path(manifest), options=options, job_id=job_id, priority=priority, keep_going=keep_going
+        )
+        return self.submit_request(request)
+
+    def submit_request(
+        self,
+        request: SubmitRequest,
+        *,
+        on_job_id: Callable[[str], None] = lambda job: None,
+        on_progress: Callable[[SubmitProgress], None] = lambda progress: None,
+    ) -> JobDocument:
+        """As `submit`, with everything that a submit can be told, and with its progress."""
+        document = submit(
+            self.store, self.catalogue, self.settings, request, on_job_id=on_job_id, on_progress=on_progress
+        )
+        with suppress(LedgerUnavailable):  # only a hint: the orchestrator looks into the store by itself
+            self.ledger.announce(document.job)
+        return document
+
+    def status(self, job: str) -> JobStatus:
+        """Where a job stands."""
+        return job_status(self.store, self.ledger, job)
+
+    def jobs(self) -> Iterator[JobStatus]:
+        """Every job of the store."""
+        return all_status(self.store, self.ledger)
+
+    def workers(self) -> list[WorkerReport]:
+        """The workers seen in the last half minute."""
+        return self.ledger.workers()
+
+    def pause(self, job: str, reason: str = "") -> ControlState:
+        """Stop handing out a job's tasks; running ones stop after their batch."""
+        return self._steer(job, "pause", reason=reason)
+
+    def resume(self, job: str) -> ControlState:
+        """Go on with a paused job."""
+        return self._steer(job, "resume")
+
+    def cancel(self, job: str, reason: str = "") -> ControlState:
+        """End a job with what it has; final."""
+        return self._steer(job, "cancel", reason=reason)
+
+    def prioritize(self, job: str, priority: int) -> ControlState:
+        """Set a job's weight: twice the weight, twice the share."""
+        return self._steer(job, "priority", priority=priority)
+
+    def retry(self, job: str, *, error_classes: Collection[str] = ()) -> RoundDocument | None:
+        """Render the failed rows again, into the same job; None where none failed so."""
+        return retry(self.store, self.ledger, job, error_classes=error_classes)
+
+    def fetch(
+        self,
+        job: str,
+        out: Path | str,
+        *,
+        on_progress: Callable[[FetchProgress], None] | None = None,
+    ) -> FetchReport:
+        """Download a job's images and metadata; resumable, each file verified."""
+        return fetch(self.store, job, Path(out), on_progress=on_progress)
+
+    def wait(self, job: str, *, on_status: Callable[[JobStatus], None] = lambda status: None) -> JobStatus:
+        """Wait until a job has ended.
+
+        Raises:
+            JobPaused: the job paused itself because it made no progress but errors.
+        """
+        while True:
+            status = self.status(job)
+            on_status(status)
+            if status.ended:
+                return status
+            if status.state == "paused" and status.automatic:
+                raise JobPaused(
+                    f"job {job} paused itself: {status.reason}",
+                    hint=f"promptmill status {job} tells more; promptmill resume {job} goes on",
+                )
+            time.sleep(POLL_SECONDS)
+
+    def _steer(self, job: str, verb: ControlVerb, *, reason: str = "", priority: int | None = None) -> ControlState:
+        document = jobs.read_document(self.store, job)
+        status = self.status(job)
+        if status.ended and verb != "priority":
+            raise JobConflict(f"job {job} has ended ({status.state}); there is nothing to {verb}")
+        event = ControlEvent(verb=verb, reason=reason, priority=priority, by=_user())
+        jobs.write_control(self.store, job, event)
+        state = jobs.read_control(self.store, document)
+        with suppress(LedgerUnavailable):  # the orchestrator reads the event from the store as well
+            self.ledger.steer(job, state)
+            self.ledger.announce(job)
+        return state
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"

@@ -1,0 +1,77 @@
+"""A retry: the failed rows of a job, as a round of their own with new task numbers. Nothing existing is touched."""
+
+from collections.abc import Collection, Iterator
+from datetime import UTC, datetime
+
+from ulid import ULID
+
+from orchestrator.outcomes import read_outcomes
+from orchestrator.planner.group import cut_tasks
+from orchestrator.planner.write import PlanWriter
+from schemas import keys
+from schemas.errors import JobConflict
+from schemas.job import JobDocument, RoundDocument
+from schemas.planned import PlannedRow
+from services import jobs
+from services.ledger import Ledger
+from services.store import ObjectStore
+
+
+def retry(store: ObjectStore, ledger: Ledger, job: str, *, error_classes: Collection[str] = ()) -> RoundDocument | None:
+    """Plan the failed rows again, into the same job. Returns the round, or None where no such row failed.
+
+    Args:
+        error_classes: only rows that failed so; empty: all failed rows.
+
+    Raises:
+        JobNotFound: no such job.
+        JobConflict: the job was cancelled, or an earlier retry has not ended yet.
+        ServiceError: the store or Redis does not answer; nothing counts then, run it again.
+    """
+    document = jobs.read_document(store, job)
+    if jobs.read_control(store, document).state == "cancelled":
+        raise JobConflict(f"job {job} was cancelled", hint="submit the manifest again under another id")
+    rounds = jobs.read_rounds(store, document)
+    progress = ledger.progress(job)
+    if progress is not None and progress.counted < progress.tasks:
+        raise JobConflict(
+            f"job {job} is still running; its failed rows can be retried when it has ended",
+            hint=f"promptmill status {job} --watch",
+        )
+    last = rounds[-1]
+    round_id = str(ULID())
+    with PlanWriter(
+        store,
+        job,
+        round_id=round_id,
+        first_task=last.first_task + last.tasks,
+        first_part=last.first_part + last.parts,
+    ) as writer:
+        rows = _failed_rows(store, document, set(error_classes))
+        spec = document.spec
+        for task in cut_tasks(rows, task_units=spec.task_units, task_rows=spec.task_rows):
+            writer.add(task)
+        if not writer.tasks:
+            return None
+        totals = writer.finish()
+    found = RoundDocument(
+        round_id=round_id,
+        first_task=last.first_task + last.tasks,
+        first_part=last.first_part + last.parts,
+        totals=totals,
+        error_classes=tuple(error_classes),
+        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+    store.put(keys.round_document(job, round_id), found.model_dump_json().encode(), jobs.JSON)
+    ledger.announce(job)
+    return found
+
+
+def _failed_rows(store: ObjectStore, document: JobDocument, classes: set[str]) -> Iterator[PlannedRow]:
+    for part in read_outcomes(store, document):
+        for row in part.rows:
+            outcome = part.found.get(row.index)
+            if outcome is None or outcome.failure is None or outcome.status != "failed":
+                continue
+            if not classes or outcome.failure.error_class in classes:
+                yield row

@@ -1,0 +1,79 @@
+"""How commands speak: data on standard output, everything else on standard error; text for people, or JSON."""
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from schemas.errors import ManifestError, PromptmillError
+
+SHOWN_FAULTS = 100
+
+
+def err() -> Console:
+    """The console for progress and messages."""
+    return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def print_json(value: Any) -> None:
+    """One JSON document on a line of standard output."""
+    sys.stdout.buffer.write(orjson.dumps(value, default=str) + b"\n")
+    sys.stdout.flush()
+
+
+def print_table(columns: list[str], rows: list[list[str]], *, numbers: frozenset[str] = frozenset()) -> None:
+    """A table for people on standard output; plain columns where it is not a terminal."""
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in columns:
+        table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
+    for row in rows:
+        table.add_row(*map(escape, row))
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 400
+    console.print(table)
+
+
+def say(text: str, style: str = "") -> None:
+    """A message for people, on standard error. `text` is taken as it is."""
+    err().print(text, style=style or None, markup=False)
+
+
+def report_error(error: PromptmillError, *, as_json: bool) -> None:
+    """Tell what went wrong and what to do next."""
+    if as_json:
+        sys.stderr.write(orjson.dumps(_as_data(error)).decode() + "\n")
+        return
+    console = err()
+    if isinstance(error, ManifestError):
+        for fault in error.faults[:SHOWN_FAULTS]:
+            console.print(str(fault), style="red", markup=False)
+        if error.total > SHOWN_FAULTS:
+            console.print(f"... and {error.total - SHOWN_FAULTS:,} more", style="red")
+    console.print(f"[bold red]error:[/] {escape(error.message)}")
+    if error.hint:
+        console.print(f"[bold]what to do:[/] {escape(error.hint)}")
+
+
+def _as_data(error: PromptmillError) -> Mapping[str, Any]:
+    data: dict[str, Any] = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
+    if isinstance(error, ManifestError):
+        data |= {"total": error.total, "faults": [fault.model_dump() for fault in error.faults]}
+    return data
+
+
+def duration(seconds: float | None) -> str:
+    """`1h 02m`, `3m 10s`, `12s`, or `-`."""
+    if seconds is None:
+        return "-"
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole % 3600 // 60, whole % 60
+    if hours >= 48:
+        return f"{hours // 24}d {hours % 24:02d}h"
+    if hours:
+        return f"{hours}h {minutes:02d}m"
+    return f"{minutes}m {rest:02d}s" if minutes else f"{rest}s"

@@ -1,0 +1,266 @@
+"""Input images and masks: checked where they are, and opened as a worker needs them.
+
+Accepted are PNG, JPEG, WebP and BMP. TIFF is not: pages, floats and a dozen compressions have no one meaning as an
+input. GIF and animations are not, as nothing says which frame is meant; EPS, SVG and PDF are programs, not pictures.
+A format is told from the file's first bytes, never from its name, and the size is read before anything is decoded.
+"""
+
+import hashlib
+import io
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugin, WebPImagePlugin
+
+from schemas.errors import InvalidInput
+
+SMALLEST_SIDE = 8
+_TRANSPOSE = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_EXIF_ORIENTATION = 274
+_SIDEWAYS = frozenset({5, 6, 7, 8})
+_EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp", "bmp": "bmp"}
+_ACCEPTED = "PNG, JPEG, WebP and BMP are accepted"
+# Pillow's own classes instead of Image.open: that one refuses large images by a global limit, without their size.
+_PLUGINS: tuple[tuple[str, Callable[[bytes], bool], type[ImageFile.ImageFile]], ...] = (
+    ("png", lambda start: start.startswith(b"\x89PNG\r\n\x1a\n"), PngImagePlugin.PngImageFile),
+    ("jpeg", lambda start: start.startswith(b"\xff\xd8\xff"), JpegImagePlugin.JpegImageFile),
+    ("webp", lambda start: start[:4] == b"RIFF" and start[8:12] == b"WEBP", WebPImagePlugin.WebPImageFile),
+    ("bmp", lambda start: start.startswith(b"BM"), BmpImagePlugin.BmpImageFile),
+)
+_REFUSED = (
+    (b"GIF8", "a GIF"),
+    (b"II*\0", "a TIFF"),
+    (b"MM\0*", "a TIFF"),
+    (b"%!PS", "PostScript"),
+    (b"%PDF", "a PDF"),
+    (b"8BPS", "a Photoshop file"),
+    (b"<svg", "an SVG"),
+    (b"<?xml", "XML, perhaps an SVG"),
+)
+# WebP is decoded whole, four bytes a pixel; above this its length alone is checked before it is sent.
+_DECODED_IN_CHECK = 8_000_000
+_S3_ADDRESS = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]/[^\x00-\x1f\x7f]+")
+_SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://|(data):)")
+
+
+@dataclass(frozen=True)
+class ImageLimits:
+    """What is accepted: bytes of a file, and pixels (width times height)."""
+
+    max_bytes: int = 64 * 2**20
+    max_pixels: int = 64_000_000
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """A sound input image. Width and height in pixels, as a viewer shows it (EXIF orientation applied)."""
+
+    width: int
+    height: int
+    format: str
+    sha256: str
+    bytes: int
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.width, self.height
+
+    @property
+    def extension(self) -> str:
+        """Of the file's name, without a dot."""
+        return _EXTENSIONS[self.format]
+
+
+def address_problem(address: str) -> str | None:
+    """What is wrong with the shape of an image address, or None. Nothing is opened."""
+    if address.startswith("s3://"):
+        return None if _S3_ADDRESS.fullmatch(address) else "expected s3://bucket/key"
+    scheme = _SCHEME.match(address)
+    if scheme is None:
+        return None
+    if (scheme[1] or "").lower() in ("http", "https"):
+        return "web addresses are not supported: download it first, or put it into a bucket (s3://bucket/key)"
+    return "expected a file or s3://bucket/key"
+
+
+def is_local(address: str) -> bool:
+    """Whether an address names a file of the user's own, not an object in a store."""
+    return not address.startswith("s3://")
+
+
+def check_local_image(path: Path, limits: ImageLimits) -> ImageFacts:
+    """Read a local image once: its hash, its size, and whether it is whole.
+
+    PNG is checked by its checksums and JPEG decoded at an eighth of its size, which both show a file that was cut off
+    or damaged at a fraction of the cost of decoding it.
+
+    Raises:
+        InvalidInput: missing, not a file, too large, not an accepted image, animated, or damaged.
+    """
+    try:
+        if path.is_dir():
+            raise InvalidInput("a folder, not an image")
+        if not path.is_file():
+            raise InvalidInput("not a regular file" if path.exists() else f"no such file: {path}")
+        _check_bytes(path.stat().st_size, limits)
+        data = path.read_bytes()
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
+    image, name = _open(data, limits)
+    width, height = image.size[::-1] if _orientation(image) in _SIDEWAYS else image.size
+    _check_whole(image, name, data)
+    return ImageFacts(width, height, name, hashlib.sha256(data).hexdigest(), len(data))
+
+
+def open_image(data: bytes, limits: ImageLimits) -> Image.Image:
+    """Decode an image as RGB, the way a viewer shows it.
+
+    EXIF orientation is applied, transparency shown on white, 16 bits become 8. Colour profiles are not applied, as in
+    diffusers' `load_image`.
+
+    Raises:
+        InvalidInput: too large, not an accepted image, animated, or damaged.
+    """
+    image = _eight_bits(_decoded(data, limits))
+    if image.has_transparency_data:
+        return _on(image, "white").convert("RGB")
+    return image.convert("RGB")
+
+
+def open_mask(data: bytes, limits: ImageLimits) -> Image.Image:
+    """Decode a mask as L, 0 to 255; white is redrawn. Transparency counts as black: white strokes on nothing work.
+
+    Raises:
+        InvalidInput: too large, not an accepted image, animated, or damaged.
+    """
+    image = _eight_bits(_decoded(data, limits))
+    if image.has_transparency_data:
+        return _on(image, "black").convert("L")
+    return image.convert("L")
+
+
+def check_mask_matches(image: tuple[int, int], mask: tuple[int, int]) -> None:
+    """A mask has the size (width, height) of its image.
+
+    Raises:
+        InvalidInput: it has another.
+    """
+    if image != mask:
+        raise InvalidInput(f"the mask is {mask[0]} x {mask[1]} pixels, its image {image[0]} x {image[1]}")
+
+
+def working_size(width: int, height: int) -> tuple[int, int]:
+    """The size at which a pipeline takes an image: cut down to multiples of 8 pixels, the VAE's factor."""
+    return max(SMALLEST_SIDE, width - width % 8), max(SMALLEST_SIDE, height - height % 8)
+
+
+def fit(image: Image.Image, width: int, height: int) -> Image.Image:
+    """Resize to exactly width x height pixels, stretched, with Lanczos: what diffusers' image processor does itself.
+
+    Masks too: the pipeline cuts them at one half afterwards, and a thin stroke that nearest-neighbour sampling would
+    drop lives through that.
+    """
+    if image.size == (width, height):
+        return image
+    return image.resize((width, height), Image.Resampling.LANCZOS)
+
+
+def _check_bytes(size: int, limits: ImageLimits) -> None:
+    if size > limits.max_bytes:
+        raise InvalidInput(f"{size:,} bytes; at most {limits.max_bytes:,} are accepted")
+    if size == 0:
+        raise InvalidInput("the file is empty")
+
+
+def _open(data: bytes, limits: ImageLimits) -> tuple[ImageFile.ImageFile, str]:
+    """Read the header and check it; nothing is decoded."""
+    _check_bytes(len(data), limits)
+    found = next(((name, plugin) for name, matches, plugin in _PLUGINS if matches(data)), None)
+    if found is None:
+        raise InvalidInput(f"{_what_it_is(data)}, not an image that can be used: {_ACCEPTED}")
+    name, plugin = found
+    try:
+        image = plugin(io.BytesIO(data))
+        frames = getattr(image, "n_frames", 1)
+    except Exception as error:
+        raise _damaged(name, error) from None
+    width, height = image.size
+    if width * height > limits.max_pixels:
+        raise InvalidInput(f"{width} x {height} pixels; at most {limits.max_pixels:,} in all are accepted")
+    if min(width, height) < SMALLEST_SIDE:
+        raise InvalidInput(f"{width} x {height} pixels; at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed")
+    if frames > 1:
+        raise InvalidInput(f"animated, {frames} frames: give the one that is meant as a still image")
+    return image, name
+
+
+def _what_it_is(data: bytes) -> str:
+    start = data[:64].lstrip()
+    for magic, what in _REFUSED:
+        if start.startswith(magic):
+            return what
+    if data[4:8] == b"ftyp":
+        return "HEIC, AVIF or a video"
+    try:
+        text = data[:512].decode()
+    except UnicodeDecodeError as error:
+        text = data[: error.start].decode() if error.start > 500 else "\0"
+    return "a file of unknown kind" if "\0" in text else "a text file"
+
+
+def _decoded(data: bytes, limits: ImageLimits) -> Image.Image:
+    image, name = _open(data, limits)
+    try:
+        orientation = _orientation(image)
+        image.load()
+    except Exception as error:
+        raise _damaged(name, error) from None
+    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
+
+
+def _check_whole(image: ImageFile.ImageFile, name: str, data: bytes) -> None:
+    try:
+        if name == "png":
+            image.verify()
+        elif name == "webp" and int.from_bytes(data[4:8], "little") + 8 > len(data):
+            raise OSError("the file is cut off")
+        elif name != "webp" or image.width * image.height <= _DECODED_IN_CHECK:
+            image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)))
+            image.load()
+    except Exception as error:
+        raise _damaged(name, error) from None
+
+
+def _damaged(name: str, error: Exception) -> InvalidInput:
+    """Pillow names no closed list of what damaged input raises: OSError, SyntaxError, ValueError, struct.error, ..."""
+    return InvalidInput(f"a damaged {name.upper()}, or one that is cut off: {str(error) or type(error).__name__}")
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        # The base class's: PNG's own decodes the whole image in search of a late chunk.
+        return int(Image.Image.getexif(image).get(_EXIF_ORIENTATION, 1))
+    except Exception:
+        return 1  # An image with unreadable EXIF data is an image still.
+
+
+def _eight_bits(image: Image.Image) -> Image.Image:
+    if not image.mode.startswith(("I", "F")):
+        return image
+    # Sixteen bits of grey; Pillow's own conversion would clip everything above 255 to white.
+    return image.convert("I").point(lambda value: value * (1 / 257)).convert("L")
+
+
+def _on(image: Image.Image, colour: str) -> Image.Image:
+    layer = image.convert("RGBA")
+    return Image.alpha_composite(Image.new("RGBA", layer.size, colour), layer)

@@ -1,0 +1,78 @@
+"""Prompts to text states, row by row: each is what a plain call for that row alone computes, whatever the batch."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from schemas.errors import RenderFailed
+from schemas.planned import PlannedRow
+from schemas.rows import PipelineName
+
+_NAMES = ("prompt_embeds", "negative_prompt_embeds")
+_XL_NAMES = (*_NAMES, "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
+
+
+def is_guided(pipe: Any, pipeline: PipelineName, guidance_scale: float) -> bool:
+    """Whether the pipeline will ask for the negative prompt too: guidance over 1, unless the UNet was distilled
+    with guidance as an input (diffusers' `do_classifier_free_guidance`)."""
+    distilled = pipeline not in ("upscale", "depth2img") and pipe.unet.config.time_cond_proj_dim is not None
+    return guidance_scale > 1 and not distilled
+
+
+@torch.no_grad()
+def encode_prompts(pipe: Any, rows: Sequence[PlannedRow], guided: bool) -> dict[str, torch.Tensor]:
+    """The call's embedding arguments for these rows, (batch, tokens, width) each and (batch, width) for pooled ones.
+
+    An empty negative prompt is none at all: SDXL takes zeros then, not the states of an empty text.
+
+    Raises:
+        RenderFailed: clip_skip leaves no layer.
+    """
+    _check_clip_skip(pipe, rows[0].clip_skip)
+    known: dict[tuple[str, str], tuple[torch.Tensor | None, ...]] = {}
+    for row in rows:
+        texts = (row.prompt, row.negative_prompt)
+        if texts not in known:
+            known[texts] = pipe.encode_prompt(
+                prompt=row.prompt,
+                device=pipe._execution_device,
+                num_images_per_prompt=1,
+                do_classifier_free_guidance=guided,
+                negative_prompt=row.negative_prompt or None,
+                clip_skip=row.clip_skip,
+            )
+    parts = list(zip(*(known[row.prompt, row.negative_prompt] for row in rows), strict=True))
+    names = _XL_NAMES if len(parts) == len(_XL_NAMES) else _NAMES
+    return {name: torch.cat(part) for name, part in zip(names, parts, strict=True) if part[0] is not None}
+
+
+def _check_clip_skip(pipe: Any, clip_skip: int | None) -> None:
+    if clip_skip is None:
+        return
+    layers = pipe.text_encoder.config.num_hidden_layers
+    # SDXL counts from the last layer but one.
+    most = layers - 1 if getattr(pipe, "text_encoder_2", None) is not None else layers
+    if clip_skip > most:
+        raise RenderFailed(f"clip_skip {clip_skip} is over {most}: the text encoder has {layers} layers")
+
+
+def cut_off(pipe: Any, text: str) -> str:
+    """The end of a prompt that the text encoder never sees, or "" where it sees all of it.
+
+    CLIP reads 77 tokens, two of which are begin and end; diffusers cuts the rest and only logs it. Where a model
+    has two tokenizers the longer cut counts.
+    """
+    tails = [_tail(tokenizer, text) for tokenizer in _tokenizers(pipe)]
+    return max(tails, key=len, default="")
+
+
+def _tokenizers(pipe: Any) -> list[Any]:
+    found = [getattr(pipe, name, None) for name in ("tokenizer", "tokenizer_2")]
+    return [tokenizer for tokenizer in found if tokenizer is not None]
+
+
+def _tail(tokenizer: Any, text: str) -> str:
+    most = tokenizer.model_max_length
+    ids = tokenizer(text, truncation=False)["input_ids"]
+    return str(tokenizer.decode(ids[most - 1 : -1])) if len(ids) > most else ""
