@@ -80,8 +80,8 @@ SCHEMA = pa.schema(
 # Names that a column of the user's own never gets; fetch adds `file_name` to its lines.
 RESERVED = (*SCHEMA.names, "file_name")
 # A row group holds whole parts. Few large groups read fast; this much is held in memory until one is written.
-GROUP_LINES = 50_000
-GROUP_BYTES = 32 * 2**20
+GROUP_LINES = 10_000
+GROUP_BYTES = 16 * 2**20
 
 
 def row_lines(part: int, row: PlannedRow, outcome: ResultLine | None) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 
+from schemas.errors import ModelUnavailable
 from workers.engines.base import Renderer, Slot
 
 
@@ -14,7 +15,10 @@ class BatchSizes:
 
     def limit(self, slot: Slot) -> int:
         """Most images like this one in one loop."""
-        fits = self._renderer.batch_limit(slot.row)
+        try:
+            fits = self._renderer.batch_limit(slot.row)
+        except ModelUnavailable:
+            return 1  # rendering says so too, where the row can fail by it
         return max(1, min(fits, self._learned.get(slot.row.batch_key(), fits)))
 
     def too_many(self, slots: Sequence[Slot]) -> None:

@@ -37,6 +37,7 @@ class _OpenRow:
     render: RenderInfo | None = None
     uploads: dict[int, Future[ImageResult]] = field(default_factory=dict)
     seconds: float = 0.0
+    warnings: tuple[str, ...] = ()
 
 
 class Committer:
@@ -101,6 +102,10 @@ class Committer:
     def begin(self, row: PlannedRow, inputs: dict[str, str]) -> None:
         """A row's first image is about to come."""
         self._open[row.index] = _OpenRow(row, inputs)
+
+    def warn(self, row: PlannedRow, warnings: tuple[str, ...]) -> None:
+        """What the row's user should know although it renders."""
+        self._open[row.index].warnings = warnings
 
     def add(
         self, slot: Slot, image: Rendered, *, batch_size: int, place: int, render: RenderInfo, share: float
@@ -178,6 +183,7 @@ class Committer:
                 "inputs": entry.inputs if entry else {},
                 "width": row.width,
                 "height": row.height,
+                "warnings": entry.warnings if entry else (),
                 "worker": self._worker,
                 "token": self._token,
                 "seconds": round(entry.seconds, 4) if entry else 0.0,

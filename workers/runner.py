@@ -30,7 +30,7 @@ from services.settings import WorkerSettings
 from services.store import ObjectStore
 from workers.batches import BatchSizes, cut
 from workers.commit import Committer
-from workers.engines.base import Interrupted, Renderer, Slot
+from workers.engines.base import DeviceLost, Interrupted, Renderer, Slot
 from workers.inputs import LoadedInputs, load_inputs
 from workers.keeper import LeaseKeeper
 
@@ -118,6 +118,9 @@ def _render(
                     break
         except Interrupted:
             log.info("task %s of %s interrupted: %s", message.member, message.job, keeper.reason)
+        except DeviceLost:
+            committer.write(wait=True)  # what is finished stays so; the lease expires, and the rest counts as a loss
+            raise
         committer.write(wait=True)
         found = known | committer.committed
     lines = [found[row.index] for row in rows if row.index in found]
@@ -176,6 +179,8 @@ def _render_batch(batch: list[Slot], place: Workplace, keeper: LeaseKeeper, comm
     for position, (slot, image) in enumerate(zip(batch, images, strict=True)):
         # The one line that says an image was denoised, whatever becomes of it.
         log.info("rendered job=%s row=%s image=%d seed=%d", committer.job, slot.row.id, slot.number, slot.seed)
+        if slot.number == 0:
+            committer.warn(slot.row, place.renderer.warnings(slot.row))
         committer.add(slot, image, batch_size=len(batch), place=position, render=info, share=share)
 
 

@@ -36,10 +36,11 @@ RELATION_WORDS: dict[str, tuple[str, ...]] = {
 SIZE_WORDS = {"small": ("small", "little", "tiny"), "large": ("large", "big", "huge")}
 OPPOSITE = {"left of": "right of", "right of": "left of", "above": "below", "below": "above"}
 # Words that captions never use but prompts may; they keep the models calm about unknown words.
-OTHER_WORDS = (
-    "nice beautiful cute modern art style minimal poster icon vector soft bright clean sharp best quality "
-    "4k illustration with and the colored colour color shape shapes object objects some very one"
-).split()
+OTHER_WORDS: tuple[str, ...] = (
+    *("nice", "beautiful", "cute", "modern", "art", "style", "minimal", "poster", "icon", "vector", "soft"),
+    *("bright", "clean", "sharp", "best", "quality", "4k", "illustration", "with", "and", "the", "colored"),
+    *("colour", "color", "shape", "shapes", "object", "objects", "some", "very", "one"),
+)
 
 
 def _choose(rng: np.random.Generator, words: tuple[str, ...]) -> str:

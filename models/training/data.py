@@ -78,7 +78,7 @@ def caption_list(work: Path, count: int = COUNT) -> list[str]:
 
 def to_tensor(batch: NDArray[np.uint8], where: torch.device) -> Tensor:
     """(n, h, w, 3) uint8 to (n, 3, h, w) float32 in -1..1."""
-    tensor = torch.from_numpy(np.ascontiguousarray(batch)).to(where)
+    tensor = torch.from_numpy(np.array(batch)).to(where)
     return tensor.permute(0, 3, 1, 2).float().div(127.5).sub(1.0)
 
 

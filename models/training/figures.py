@@ -132,7 +132,7 @@ def depth2img(models: Path, count: int) -> tuple[float, verdict.Tally, Pictures]
     chosen = render.trial_scenes(count)
     wanted = []
     for scene in chosen:
-        colours = rng.permutation([c for c in COLOURS])[: 1 + len(scene.things)]
+        colours = rng.permutation(list(COLOURS))[: 1 + len(scene.things)]
         first = str(colours[1])
         things = [replace(t, colour=first if scene.kind == "count" else str(c))
                   for t, c in zip(scene.things, colours[1:], strict=True)]  # fmt: skip

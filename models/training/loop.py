@@ -62,9 +62,7 @@ def _rate_at(recipe: Recipe, step: int) -> float:
 
 def _start(recipe: Recipe, model: nn.Module, folder: Path) -> Run:
     """A fresh run, or the one whose checkpoint lies in the folder."""
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=recipe.decay
-    )
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=recipe.decay)
     mean = copy.deepcopy(model).requires_grad_(False)
     run = Run(model, mean, optimizer)
     path = folder / "checkpoint.pt"

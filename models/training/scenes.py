@@ -151,9 +151,7 @@ def _pair(rng: np.random.Generator, background: str) -> tuple[tuple[Thing, ...],
         first, second = first[::-1], second[::-1]
     if relation in ("right of", "below"):
         first, second = second, first
-    things = tuple(
-        _thing(rng, look, c, float(r)) for look, c, r in zip(looks, (first, second), radii, strict=True)
-    )
+    things = tuple(_thing(rng, look, c, float(r)) for look, c, r in zip(looks, (first, second), radii, strict=True))
     return things, {"relation": relation}
 
 

@@ -6,6 +6,7 @@ The 256 bytes and the 256 bytes at a word's end are in the vocabulary, so nothin
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from pathlib import Path
@@ -35,7 +36,7 @@ def _words() -> list[str]:
         phrases += [words for group in table.values() for words in group]
     phrases += ["a an the with on background fading plain striped"]
     words = {w.strip(",") for phrase in phrases for w in phrase.split()}
-    return sorted(w for w in words if w.isalpha()) + [","]
+    return [*sorted(w for w in words if w.isalpha()), ","]
 
 
 def _merged(word: tuple[str, ...], pair: Pair) -> tuple[str, ...]:
@@ -54,7 +55,7 @@ def learn_merges(words: list[str]) -> list[Pair]:
     split = [(*w[:-1], w[-1] + "</w>") for w in words]
     merges: list[Pair] = []
     while any(len(w) > 1 for w in split):
-        counts = Counter(pair for w in split for pair in zip(w, w[1:], strict=False))
+        counts = Counter(pair for w in split for pair in itertools.pairwise(w))
         best = min(counts, key=lambda p: (-counts[p], p))
         merges.append(best)
         split = [_merged(w, best) for w in split]
@@ -73,6 +74,4 @@ def build(folder: Path) -> CLIPTokenizer:
     (folder / "vocab.json").write_text(json.dumps(vocabulary, ensure_ascii=False))
     lines = ["#version: 0.2", *(" ".join(m) for m in merges)]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n")
-    return CLIPTokenizer(
-        vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=LENGTH
-    )
+    return CLIPTokenizer(vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt"), model_max_length=LENGTH)

@@ -15,7 +15,8 @@ from transformers import CLIPModel, CLIPTokenizer
 
 from models.training import data, loop, unet
 
-RECIPE = loop.Recipe("txt2img", steps=14_000, batch=32, rate=1e-3, warmup=300, averaging=0.9995)
+COUNT = 20_000  # scenes, of those that the codec and CLIP see
+RECIPE = loop.Recipe("txt2img", steps=5_000, batch=32, rate=1e-3, warmup=200, averaging=0.998)
 
 
 @dataclass(frozen=True)
@@ -42,15 +43,15 @@ class Conditions:
 
 def floats(array: NDArray[Any]) -> Tensor:
     """Any stored array as float32 where the training runs."""
-    return torch.from_numpy(np.ascontiguousarray(array)).to(loop.device()).float()
+    return torch.from_numpy(np.array(array)).to(loop.device()).float()
 
 
 def conditions(work: Path, parts: Parts) -> Conditions:
     """Latents and text states of all training scenes, made once."""
     folder = work / "data"
-    latents = data.cached(folder / "latents.npy", lambda: unet.encode(parts.codec, data.pictures(work)))
+    latents = data.cached(folder / "latents.npy", lambda: unet.encode(parts.codec, data.pictures(work)[:COUNT]))
     words = data.cached(
-        folder / "states.npy", lambda: unet.states(parts.text, parts.tokenizer, data.caption_list(work))
+        folder / "states.npy", lambda: unet.states(parts.text, parts.tokenizer, data.caption_list(work)[:COUNT])
     )
     return Conditions(latents, words, unet.states(parts.text, parts.tokenizer, [""]))
 

@@ -8,7 +8,6 @@ ignore their captions.
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +38,7 @@ def scheduler() -> DDIMScheduler:
         timestep_spacing="trailing",
         clip_sample=False,
         set_alpha_to_one=True,
-        steps_offset=0,
+        steps_offset=1,
     )
 
 
@@ -80,7 +79,8 @@ def encode(codec: AutoencoderKL, pictures: NDArray[np.uint8]) -> NDArray[np.floa
     parts = []
     for start in range(0, len(pictures), CHUNK):
         batch = data.to_tensor(pictures[start : start + CHUNK], where)
-        latents = codec.encode(batch).latent_dist.mean * codec.config.scaling_factor
+        with torch.autocast(where.type, torch.bfloat16):  # costs 0.3 % of the latents' deviation
+            latents = codec.encode(batch).latent_dist.mean.float() * codec.config.scaling_factor
         parts.append(latents.cpu().numpy().astype(np.float16))
     return np.concatenate(parts)
 

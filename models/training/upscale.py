@@ -1,8 +1,8 @@
 """Four times larger: the UNet that StableDiffusionUpscalePipeline uses (Rombach et al. 2022).
 
-It sees the noised latents of the large picture and the small picture, itself a little noised; how much is told
-by a class embedding (the pipeline's `noise_level`; Ho et al. 2022, "Cascaded Diffusion Models"). It is local: trained on
-pieces of 128x128 pixels, used at any size.
+It sees the noised latents of the large picture and the small picture, itself a little noised; how much is
+told by a class embedding (the pipeline's `noise_level`; Ho et al. 2022, "Cascaded Diffusion Models"). It is
+local: trained on pieces of 128x128 pixels, used at any size.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from models.training import data, loop
 RECIPE = loop.Recipe("vae", steps=1_100, batch=24, rate=2e-3, averaging=0.998)
 DECODER = loop.Recipe("decoder", steps=2_000, batch=24, rate=1e-3, averaging=0.998, seed=1)
 LATENT_PULL = 1e-5
+SCALING = 0.08333  # StableDiffusionUpscalePipeline sets its codec to this, whatever was asked for
 CROP_SHARE = 0.2
 
 
@@ -66,7 +67,7 @@ def _sample(work: Path, recipe: loop.Recipe) -> Callable[[torch.Generator], Tens
 
 
 def train(work: Path, recipe: loop.Recipe = RECIPE) -> AutoencoderKL:
-    """Train and return the codec, its scaling factor measured (latents of unit deviation)."""
+    """Train and return the codec, its latents of unit deviation once scaled."""
     torch.manual_seed(recipe.seed)
     sample = _sample(work, recipe)
 
@@ -78,9 +79,7 @@ def train(work: Path, recipe: loop.Recipe = RECIPE) -> AutoencoderKL:
         pull = 0.5 * (spread.mean**2 + spread.var - 1.0 - spread.logvar).mean()
         return reconstruction_loss(out.float(), true) + LATENT_PULL * pull
 
-    model = loop.fit(recipe, build(), loss_of, work)
-    model.register_to_config(scaling_factor=1.0 / _deviation(model, work))  # type: ignore[operator]
-    return model  # type: ignore[return-value]
+    return _scaled(loop.fit(recipe, build(), loss_of, work), work)  # type: ignore[arg-type]
 
 
 def train_decoder(work: Path, codec: AutoencoderKL, recipe: loop.Recipe = DECODER) -> AutoencoderKL:
@@ -122,11 +121,23 @@ class _Decoder(nn.Module):
         return self.decoder(self.first(latents))  # type: ignore[no-any-return]
 
 
-def _deviation(model: nn.Module, work: Path) -> float:
-    """Standard deviation of the latents over a thousand training pictures."""
-    with torch.no_grad():
-        batch = data.to_tensor(data.pictures(work)[:1000], loop.device())
-        return float(model.encode(batch).latent_dist.mean.std())  # type: ignore[operator]
+@torch.no_grad()
+def _scaled(codec: AutoencoderKL, work: Path) -> AutoencoderKL:
+    """Shift and stretch the latents so that, times SCALING, each channel has mean 0 and deviation 1.
+
+    The convolutions next to the latents take it up: pictures come back the same.
+    """
+    batch = data.to_tensor(data.pictures(work)[:1000], loop.device())
+    latents = torch.cat([codec.encode(part).latent_dist.mean for part in batch.split(100)])
+    middle, stretch = latents.mean((0, 2, 3)), 1.0 / (SCALING * latents.std((0, 2, 3)))
+    into, out_of = codec.quant_conv, codec.post_quant_conv
+    into.weight[:4] *= stretch[:, None, None, None]
+    into.bias[:4] = (into.bias[:4] - middle) * stretch
+    into.bias[4:] += 2 * torch.log(stretch)  # the other half is the logarithm of the variance
+    out_of.bias += out_of.weight[:, :, 0, 0] @ middle
+    out_of.weight /= stretch[None, :, None, None]
+    codec.register_to_config(scaling_factor=SCALING)
+    return codec
 
 
 def psnr(a: Tensor, b: Tensor) -> Tensor:

@@ -55,9 +55,7 @@ def matched(scene: Scene, seen: Seen) -> list[Blob | None]:
     """
     count = len(scene.things)
     blobs: list[Blob | None] = [*seen.blobs[:count], *[None] * max(0, count - len(seen.blobs))]
-    best = max(
-        permutations(blobs), key=lambda p: sum(_likeness(t, b) for t, b in zip(scene.things, p, strict=True))
-    )
+    best = max(permutations(blobs), key=lambda p: sum(_likeness(t, b) for t, b in zip(scene.things, p, strict=True)))
     return list(best)
 
 

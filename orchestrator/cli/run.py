@@ -43,7 +43,8 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
     with request_of(manifest, options) as request, LocalStack(base, **fleet) as stack:
         client = Client(stack.settings)
         document = submit_with_progress(client, request)
-        stack.start_work()
+        if not client.status(document.job).ended:
+            stack.start_work()
         status = watch(client, document.job, stack.check)
         folder = out or Path(document.job)
         report = fetch_with_progress(client, document.job, folder)

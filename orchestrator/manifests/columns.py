@@ -28,6 +28,8 @@ class ColumnPlan(NamedTuple):
     problems: tuple[Problem, ...]
     plain: bool
     """Every column is a field of the same name."""
+    direct: bool
+    """Every column is a field of the same name or one of the user's own."""
 
 
 class Columns:
@@ -92,8 +94,8 @@ class Columns:
         # A guess is a fault, so nothing is sent; using it lets the values below it be checked all the same.
         fields += [guess for guess in guesses if guess[2] not in taken]
         unnamed = tuple(position for position, column in enumerate(names) if not column)
-        plain = len(fields) == len(names) and all(column == field for _, column, field in fields)
-        return ColumnPlan(tuple(fields), tuple(kept), unnamed, tuple(problems), plain)
+        direct = len(fields) + len(kept) == len(names) and all(column == field for _, column, field in fields)
+        return ColumnPlan(tuple(fields), tuple(kept), unnamed, tuple(problems), direct and not kept, direct)
 
     def _field(self, column: str) -> str | None:
         if column in self._by_column:

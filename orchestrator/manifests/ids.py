@@ -44,10 +44,11 @@ class IdIndex:
             if row_id is None:
                 self._unnamed += 1
                 return
-            self._started = True
-            for index in range(self._unnamed):
-                self._put(default_row_id(index))
-        self._put(default_row_id(len(self)) if row_id is None else row_id)
+            self._start()
+        # Python's own hash of text: 64 bits, keyed anew in each process, so nobody can aim for collisions.
+        self._hashes.append(hash(default_row_id(len(self)) if row_id is None else row_id))
+        if len(self._hashes) >= self._chunk_rows:
+            self._spill()
 
     def __len__(self) -> int:
         """Rows so far."""
@@ -67,15 +68,17 @@ class IdIndex:
                     break
         return found[:MOST_CANDIDATES]
 
-    def _put(self, row_id: str) -> None:
-        # Python's own hash of text: 64 bits, keyed anew in each process, so nobody can aim for collisions.
-        self._hashes.append(hash(row_id))
-        if len(self._hashes) >= self._chunk_rows:
-            if self._file is None:
-                self._file = tempfile.TemporaryFile(prefix="promptmill-ids-")  # noqa: SIM115 - closed in __exit__
-            self._hashes.tofile(self._file)
-            self._spilled += len(self._hashes)
-            self._hashes = array("q")
+    def _start(self) -> None:
+        self._started = True
+        for _ in range(self._unnamed):
+            self.add(None)
+
+    def _spill(self) -> None:
+        if self._file is None:
+            self._file = tempfile.TemporaryFile(prefix="promptmill-ids-")  # noqa: SIM115 - closed in __exit__
+        self._hashes.tofile(self._file)
+        self._spilled += len(self._hashes)
+        self._hashes = array("q")
 
     def _repeated(self) -> pa.Array:
         """Hashes that occur more than once, found one slice of the hash space after the other."""

@@ -25,7 +25,7 @@ class Tally:
     """Counts rows on their way: `for row in tally.count(read(...))`, then `tally.summary()`. Constant memory."""
 
     def __init__(self) -> None:
-        self._shapes: Counter[tuple[str, str | None, tuple[str, ...]]] = Counter()
+        self._shapes: dict[tuple[str, str | None, tuple[str, ...]], int] = {}
         self._rows = 0
         self._pipelines: Counter[str] = Counter()
         self._models: Counter[str] = Counter()
@@ -37,9 +37,13 @@ class Tally:
         for authored in rows:
             row = authored.row
             # Most rows share a few shapes: one look-up a row, taken apart later.
-            shapes[row.pipeline, row.model, tuple(row.extra)] += 1
-            if len(shapes) > _MOST_SHAPES:
-                self._take_apart()
+            shape = (row.pipeline, row.model, tuple(row.extra))
+            if shape in shapes:
+                shapes[shape] += 1
+            else:
+                if len(shapes) >= _MOST_SHAPES:
+                    self._take_apart()
+                shapes[shape] = 1
             yield authored
 
     def summary(self) -> ManifestSummary:

@@ -1,7 +1,7 @@
 """The guard: a small process that starts others and ends every one of them when its parent is gone.
 
 `python -m services.embedded.guard` reads JSON lines on stdin. The first is a list of processes to start, in order:
-`[{"name", "argv", "env", "log", "stop_seconds", "group"}]` (stdin, because `env` may hold secrets). Later lines:
+`[{"name", "argv", "env", "log", "stop_seconds", "group", "cwd"}]` (stdin, because `env` may hold secrets). Later lines:
 
     {"start": {...}}                         start one more
     {"stop": name, "seconds": n or null}     end one
@@ -180,6 +180,7 @@ def _spawn(spec: dict[str, Any]) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
             spec["argv"],
             env=spec["env"],
+            cwd=spec.get("cwd"),
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,

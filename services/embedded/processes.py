@@ -37,15 +37,17 @@ class ProcessSpec:
     env: Mapping[str, str] | None = field(default=None, repr=False)
     stop_seconds: float = 10.0
     group: str = ""
+    cwd: Path | None = None
 
     def _as_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
             "argv": [str(part) for part in self.argv],
-            "log": str(self.log),
+            "log": str(self.log.absolute()),
             "env": dict(os.environ if self.env is None else self.env),
             "stop_seconds": self.stop_seconds,
             "group": self.group,
+            "cwd": str(self.cwd) if self.cwd else None,
         }
 
 

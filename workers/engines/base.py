@@ -71,5 +71,12 @@ class Renderer(Protocol):
             DeviceLost: only a new process can go on.
         """
 
+    def warnings(self, row: PlannedRow) -> tuple[str, ...]:
+        """What a row's user should know although it renders, such as the end of a prompt that is never read.
+
+        Raises:
+            ModelUnavailable: as for `render`.
+        """
+
     def info(self, model: str) -> RenderInfo:
         """Device, dtype, versions and source that a result of this model records."""

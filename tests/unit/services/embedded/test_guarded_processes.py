@@ -223,3 +223,10 @@ def test_the_guard_does_not_import_from_the_current_folder(tmp_path: Path, monke
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     with GuardedProcesses() as processes:
         assert processes.start(spec(tmp_path, "job", SLEEP))
+
+
+def test_a_process_runs_in_the_folder_that_was_named(processes: GuardedProcesses, tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    processes.start(spec(tmp_path, "job", ["pwd"], cwd=tmp_path / "there"))
+    processes.poll_exits(timeout=10)
+    assert (tmp_path / "job.log").read_text() == f"{tmp_path / 'there'}\n"
