@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
+from urllib.parse import urlsplit
 
 import boto3
 from botocore.config import Config
@@ -190,9 +191,11 @@ def _next(chunks: Iterator[bytes]) -> bytes:
 
 def _client(settings: S3Settings) -> Any:
     config: dict[str, Any] = {}
+    if urlsplit(settings.endpoint_url or "").hostname in ("127.0.0.1", "localhost", "::1"):
+        config["proxies"] = {}  # a proxy for the outside cannot reach this machine's own endpoint
     if settings.endpoint_url:
         # Without these, endpoints that are not AWS get SigV2 presigned addresses and fail ranged reads' checksums.
-        config = {
+        config |= {
             "signature_version": "s3v4",
             "s3": {"addressing_style": "path"},
             "request_checksum_calculation": "when_required",

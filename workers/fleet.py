@@ -58,7 +58,7 @@ class Fleet:
             if now >= member.due:
                 # A session of its own: a terminal's Ctrl-C reaches this process alone, which passes on a TERM.
                 member.process = subprocess.Popen(
-                    [sys.executable, "-m", "workers.process"], env=member.environment, start_new_session=True
+                    [sys.executable, "-P", "-m", "workers.process"], env=member.environment, start_new_session=True
                 )
                 member.started = now
             return

@@ -92,7 +92,9 @@ def states(text: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str]) -> ND
     parts = []
     for start in range(0, len(captions), CHUNK):
         ids = clip.tokens(tokenizer, captions[start : start + CHUNK], tokenizer.model_max_length).to(where)
-        parts.append(text.text_model(input_ids=ids).last_hidden_state.cpu().numpy().astype(np.float16))
+        with torch.autocast(where.type, torch.bfloat16):
+            found = text.text_model(input_ids=ids).last_hidden_state
+        parts.append(found.float().cpu().numpy().astype(np.float16))
     return np.concatenate(parts)
 
 

@@ -39,8 +39,8 @@ class LocalStack:
 
     def __exit__(self, *exc: object) -> None:
         say("ending the workers and services of this run ...", style="dim")
+        withdraw_services(self._base.data_dir)  # first: a run that starts right after this one publishes its own
         self._processes.close()
-        withdraw_services(self._base.data_dir)
 
     def start_work(self) -> None:
         """Start the orchestrator and the workers."""
@@ -60,7 +60,7 @@ class LocalStack:
             raise ServiceError(f"{ended.name} ended with status {ended.status}:\n{tail}", hint=f"see {log}")
 
     def _start(self, name: str, command: list[str], environment: dict[str, str], stop_seconds: float) -> None:
-        argv = [sys.executable, "-m", "orchestrator.cli.main", *command]
+        argv = [sys.executable, "-P", "-m", "orchestrator.cli.main", *command]
         self._processes.start(
             ProcessSpec(name=name, argv=argv, env=environment, log=self._log(name), stop_seconds=stop_seconds)
         )

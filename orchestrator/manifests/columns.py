@@ -52,7 +52,7 @@ class Columns:
             found = self._plans[names] = self._resolve(names)
         return found
 
-    def table(self, names: tuple[str, ...], line: int, faults: Faults) -> ColumnPlan | None:
+    def table(self, names: tuple[str, ...], line: int, faults: Faults, *, remedy: str = "") -> ColumnPlan | None:
         """The plan of a table whose header stands on `line`; None where its rows mean nothing without a new header."""
         plan = self.plan(names)
         for problem in plan.problems:
@@ -60,7 +60,7 @@ class Columns:
         missing = self.report_unseen(line, faults, names)
         if not plan.fields and not missing:
             shown = ", ".join(shorten(name) for name in names[:10])
-            faults.add(line, f"no column is a field of ours; the header must name them, and names: {shown}")
+            faults.add(line, f"no column is a field of ours; the header names {shown}{remedy}")
         return None if missing or not plan.fields else plan
 
     def report_unseen(self, line: int | None, faults: Faults, names: tuple[str, ...] = ()) -> bool:

@@ -48,7 +48,8 @@ def _table(rows: Iterator[Cells], columns: Columns, faults: Faults) -> Iterator[
     if header is None:
         return
     names = tuple(name.strip() for name in header[1])
-    plan = columns.table(names, header[0], faults)
+    remedy = " (one prompt a line, without a header, is --format text)"
+    plan = columns.table(names, header[0], faults, remedy=remedy)
     if plan is None:
         return
     width = len(names)

@@ -10,7 +10,7 @@ from schemas.rows import PIPELINES, ROW_TYPES, PipelineName
 
 _IN_WORDS = {
     "id": (
-        "letters, digits, spaces and . _ @ + = , ( ) # -, 120 characters at most; "
+        "a name of letters, digits, spaces and . _ @ + = , ( ) # -, 120 characters at most; "
         "a letter or digit first, no dot or space last"
     ),
     "model": "an alias from the catalogue: letters, digits and . _ -",

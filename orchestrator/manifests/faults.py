@@ -47,7 +47,7 @@ class Faults:
         if seen or len(self._kinds) < self._keep:
             self._kinds[key] = seen + 1
         if seen < self._keep_of_a_kind and len(self._kept) < self._keep:
-            shown = None if value is None else shorten(value)
+            shown = None if value is None or value == "" else shorten(value)
             self._kept.append(Fault(line=line, field=field, value=shown, message=message))
 
     def extend(self, error: ManifestError) -> None:

@@ -85,7 +85,7 @@ def _keys_given_twice(text: bytes, row: dict[str, Any]) -> list[str]:
 def _keys(row: dict[str, Any]) -> int:
     """Keys of an object and of all objects in it."""
     keys = len(row)
-    inner = [value for value in row.values() if type(value) is dict or type(value) is list]
+    inner: list[Any] = [value for value in row.values() if type(value) is dict or type(value) is list]
     while inner:
         value = inner.pop()
         if type(value) is dict:
