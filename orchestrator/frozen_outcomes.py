@@ -20,11 +20,19 @@ from schemas.errors import ObjectMissing
 from schemas.result import ImageResult, RenderInfo, ResultLine
 from services.store import ObjectStore
 
-_IMAGE = tuple(ImageResult.model_fields)
+_IMAGE = tuple(name for name in ImageResult.model_fields if name != "image")
 _RENDER = tuple(name for name in RenderInfo.model_fields if name != "versions")
 _LINE = ("index", "id", "status", "warnings", "worker", "token", "seconds", "finished_at")
 _INPUTS = ("image", "mask")
-_COLUMNS = (*_LINE, *_IMAGE, *_RENDER, "part", "versions", *(f"input_{name}_sha256" for name in _INPUTS))
+_COLUMNS = (
+    *_LINE,
+    *_IMAGE,
+    *_RENDER,
+    "part",
+    "image_number",
+    "versions",
+    *(f"input_{name}_sha256" for name in _INPUTS),
+)
 
 logger = logging.getLogger(__name__)
 
@@ -110,14 +118,14 @@ def _result_lines(lines: list[dict[str, Any]]) -> Iterator[ResultLine]:
             logger.warning("a line of metadata.parquet is not understood: %s", error.errors()[0]["msg"])
 
 
-def _result_line(images: list[dict[str, Any]]) -> ResultLine:
-    first = images[0]
+def _result_line(lines: list[dict[str, Any]]) -> ResultLine:
+    first = lines[0]
     render = {name: first[name] for name in _RENDER} | {"versions": json.loads(first["versions"] or "{}")}
     inputs = {name: first[f"input_{name}_sha256"] for name in _INPUTS}
     return ResultLine.model_validate(
         {name: first[name] for name in _LINE}
         | {
-            "images": [{name: image[name] for name in _IMAGE} for image in images],
+            "images": [{name: line[name] for name in _IMAGE} | {"image": line["image_number"]} for line in lines],
             "render": render if first["device"] is not None else None,
             "inputs": {name: sha256 for name, sha256 in inputs.items() if sha256},
             "width": first["width"],

@@ -1,8 +1,8 @@
 """`metadata.parquet`: one line per image, and one line for each row without images (failed, cancelled).
 
 Lines stand in the order of the plan; `index` is the row's place in the manifest. Opens with pandas, DuckDB and
-Polars. Ours are plain columns (see `SCHEMA`); `status` is done, failed or cancelled, and `image` is null where a line
-stands for a row without images. `key` is below the store's prefix, null for an image that the safety checker
+Polars. Ours are plain columns (see `SCHEMA`); `status` is done, failed or cancelled, and `image_number` is null where
+a line stands for a row without images. `key` is below the store's prefix, null for an image that the safety checker
 dropped. `seed`, `width` and `height` are the image's (the row's where there is none); `seconds` is the row's share of
 denoising, the same on each of its images. `versions` is JSON.
 
@@ -30,7 +30,7 @@ SCHEMA = pa.schema(
         ("index", pa.int64()),
         ("id", pa.string()),
         ("status", pa.string()),
-        ("image", pa.int32()),
+        ("image_number", pa.int32()),
         ("key", pa.string()),
         ("sha256", pa.string()),
         ("bytes", pa.int64()),
@@ -77,8 +77,9 @@ SCHEMA = pa.schema(
     ],
     metadata=LAYOUT,
 )
-# Names that a column of the user's own never gets; fetch adds `file_name` to its lines.
-RESERVED = (*SCHEMA.names, "file_name")
+# Names that a column of the user's own never gets. Fetch adds `file_name`, and an imagefolder the picture as `image`:
+# a column of that name would hide the picture.
+RESERVED = (*SCHEMA.names, "file_name", "image")
 # A row group holds whole parts. Few large groups read fast; this much is held in memory until one is written.
 GROUP_LINES = 10_000
 GROUP_BYTES = 16 * 2**20
@@ -105,8 +106,8 @@ def _planned(part: int, row: PlannedRow) -> dict[str, Any]:
 
 def _rendered(row: PlannedRow, outcome: ResultLine | None) -> dict[str, Any]:
     if outcome is None:
-        return {"status": "cancelled", "image": None}
-    found: dict[str, Any] = {"status": outcome.status, "image": None}
+        return {"status": "cancelled"}
+    found: dict[str, Any] = {"status": outcome.status}
     for name in ("warnings", "seconds", "worker", "token", "finished_at"):
         found[name] = getattr(outcome, name)
     found |= {f"input_{name}_sha256": sha256 for name, sha256 in outcome.inputs.items()}
@@ -124,7 +125,8 @@ def _rendered(row: PlannedRow, outcome: ResultLine | None) -> dict[str, Any]:
 
 
 def _image(row: PlannedRow, image: ImageResult) -> dict[str, Any]:
-    return image.model_dump() | {"units": units(image.width, image.height, row.steps)}
+    found = image.model_dump(exclude={"image"})
+    return found | {"image_number": image.image, "units": units(image.width, image.height, row.steps)}
 
 
 class MetadataWriter:

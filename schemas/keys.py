@@ -156,6 +156,11 @@ def summary(job: str) -> str:
     return f"jobs/{job}/summary.json"
 
 
+def probe(name: str) -> str:
+    """A small object that `promptmill doctor` writes and deletes again; outside every job."""
+    return f"doctor/{name}"
+
+
 def gallery(job: str, name: str) -> str:
     return f"jobs/{job}/gallery/{name}"
 

@@ -6,6 +6,7 @@ Nothing here overwrites on purpose: keys hold a token or a hash, so a store need
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
@@ -175,6 +176,13 @@ class ObjectStore:
                 f"bucket {self._bucket!r} does not exist at {self._endpoint}",
                 hint="create it, or set PROMPTMILL_S3__BUCKET",
             ) from None
+
+    def clock(self) -> float | None:
+        """The store's clock in seconds since 1970, to the second; None where its answers carry no date."""
+        with mapped_errors(self._bucket, self._endpoint):
+            answer = self._client.list_objects_v2(Bucket=self._bucket, Prefix=self._prefix + "jobs/", MaxKeys=1)
+        date = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+        return parsedate_to_datetime(date).timestamp() if date else None
 
     def create_bucket(self) -> None:
         """Create the bucket where it does not exist."""

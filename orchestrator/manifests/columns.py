@@ -9,7 +9,11 @@ from orchestrator.manifests.faults import Faults, shorten
 from orchestrator.manifests.names import COLUMN_FIELDS, near_field, near_name
 from orchestrator.manifests.options import ManifestOptions
 
-_MOST_REMEMBERED = 4096
+MOST_COLUMNS = 1000
+# Columns of all remembered plans together.
+_MOST_REMEMBERED = 100_000
+# Looking for a near name takes a fraction of a millisecond; a file with more names than this is no manifest.
+_MOST_NAMES = 10_000
 
 
 class Problem(NamedTuple):
@@ -40,30 +44,43 @@ class Columns:
         self._by_column = {column: field for field, column in options.column_map.items()}
         self._keep = options.extra_columns
         self._plans: dict[tuple[str, ...], ColumnPlan] = {}
+        self._remembered = 0
         self._near: dict[str, str | None] = {}
+        self._too_many_names = False
         self._unseen = set(self._by_column)
 
     def plan(self, names: tuple[str, ...]) -> ColumnPlan:
         """What becomes of columns of these names."""
         found = self._plans.get(names)
         if found is None:
-            if len(self._plans) >= _MOST_REMEMBERED:
+            self._remembered += len(names)
+            if self._remembered > _MOST_REMEMBERED:
                 self._plans.clear()
+                self._remembered = len(names)
             found = self._plans[names] = self._resolve(names)
         return found
 
     def table(self, names: tuple[str, ...], line: int, faults: Faults, *, remedy: str = "") -> ColumnPlan | None:
         """The plan of a table whose header stands on `line`; None where its rows mean nothing without a new header."""
+        if len(names) > MOST_COLUMNS:
+            faults.add(line, f"{len(names):,} columns; at most {MOST_COLUMNS:,} are accepted")
+            return None
         plan = self.plan(names)
         for problem in plan.problems:
             faults.add(line, problem.message, field=shorten(problem.column))
-        missing = self.report_unseen(line, faults, names)
+        missing = self._report_unseen(line, faults, names)
         if not plan.fields and not missing:
             shown = ", ".join(shorten(name) for name in names[:10])
             faults.add(line, f"no column is a field of ours; the header names {shown}{remedy}")
         return None if missing or not plan.fields else plan
 
-    def report_unseen(self, line: int | None, faults: Faults, names: tuple[str, ...] = ()) -> bool:
+    def finish(self, faults: Faults) -> None:
+        """Add what is known only after the last row of a manifest whose rows name their own columns."""
+        self._report_unseen(None, faults, ())
+        if self._too_many_names:
+            faults.add(None, f"more than {_MOST_NAMES:,} different column names")
+
+    def _report_unseen(self, line: int | None, faults: Faults, names: tuple[str, ...]) -> bool:
         """Add a fault for each column of `--map` that never came; whether there is one."""
         for column in sorted(self._unseen):
             near = near_name(column, list(names))
@@ -75,13 +92,14 @@ class Columns:
     def _resolve(self, names: tuple[str, ...]) -> ColumnPlan:
         self._unseen.difference_update(names)
         taken: dict[str, str] = {}
+        seen: set[str] = set()
         fields, extra, problems = [], [], []
         for position, column in enumerate(names):
             field = self._field(column)
-            if column and names.count(column) > 1:
-                if names.index(column) == position:
-                    problems.append(Problem(column, "the column stands twice in the header"))
+            if column and column in seen:
+                problems.append(Problem(column, "the column stands twice in the header"))
                 continue
+            seen.add(column)
             if field is not None and field in taken:
                 problems.append(Problem(column, f"{taken[field]!r} and {column!r} both give {field}"))
             elif field is not None:
@@ -95,6 +113,7 @@ class Columns:
         fields += [guess for guess in guesses if guess[2] not in taken]
         unnamed = tuple(position for position, column in enumerate(names) if not column)
         direct = len(fields) + len(kept) == len(names) and all(column == field for _, column, field in fields)
+        problems = list(dict.fromkeys(problems))
         return ColumnPlan(tuple(fields), tuple(kept), unnamed, tuple(problems), direct and not kept, direct)
 
     def _field(self, column: str) -> str | None:
@@ -116,8 +135,9 @@ class Columns:
 
     def _near_field(self, column: str) -> str | None:
         if column not in self._near:
-            if len(self._near) >= _MOST_REMEMBERED:
-                self._near.clear()
+            if len(self._near) >= _MOST_NAMES:
+                self._too_many_names = True
+                return None
             # Names this long are no slips of ours, and comparing them costs time.
             self._near[column] = near_field(column) if len(column) <= 40 else None
         return self._near[column]

@@ -16,7 +16,7 @@ from orchestrator.manifests.tsv import MAX_CELL, Cells, tsv_cells
 
 def text_records(lines: Iterable[Line], columns: Columns, faults: Faults) -> Iterator[Record]:
     """Plain text: one prompt a line, unchanged; blank lines are skipped."""
-    columns.report_unseen(None, faults)
+    columns.finish(faults)
     for line, text in _decoded(lines, faults):
         if text and not text.isspace():
             yield line, {"prompt": text}, None

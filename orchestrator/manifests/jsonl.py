@@ -6,7 +6,7 @@ from typing import Any
 
 import orjson
 
-from orchestrator.manifests.columns import ColumnPlan, Columns
+from orchestrator.manifests.columns import MOST_COLUMNS, ColumnPlan, Columns
 from orchestrator.manifests.faults import Faults, shorten
 from orchestrator.manifests.options import ReadLimits
 from orchestrator.manifests.source import Line, Record, not_utf8
@@ -31,13 +31,18 @@ def jsonl_records(lines: Iterable[Line], columns: Columns, limits: ReadLimits, f
         if text.count(b"{") + text.count(b"[") > most and _depth(row) > most:
             faults.add(line, f"nested more than {most} levels deep")
             continue
+        if len(row) > MOST_COLUMNS:
+            faults.add(
+                line, f"{len(row):,} keys; at most {MOST_COLUMNS:,} are accepted", kind="too many keys"
+            )
+            continue
         plan = columns.plan(tuple(row))
         if plan.plain:
             yield line, row, None
         else:
             values, extra = _split(line, row, plan, faults)
             yield line, values, extra
-    columns.report_unseen(None, faults)
+    columns.finish(faults)
 
 
 def _split(line: int, row: dict[str, Any], plan: ColumnPlan, faults: Faults) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -266,6 +266,11 @@ class Ledger:
             if self._redis.get(f"{self._prefix}:leader") == leader:
                 self._redis.delete(f"{self._prefix}:leader")
 
+    def leader(self) -> str | None:
+        """Host and process id of the dispatcher at work, or None."""
+        with mapped_errors(self._place):
+            return cast("str | None", self._redis.get(f"{self._prefix}:leader"))
+
     def now(self) -> int:
         """Redis' clock in ms: the one clock that leases are measured by."""
         with mapped_errors(self._place):

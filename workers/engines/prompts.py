@@ -30,21 +30,34 @@ def encode_prompts(pipe: Any, rows: Sequence[PlannedRow], guided: bool) -> dict[
         RenderFailed: clip_skip leaves no layer.
     """
     _check_clip_skip(pipe, rows[0].clip_skip)
+    device = next(pipe.unet.parameters()).device
     known: dict[tuple[str, str], tuple[torch.Tensor | None, ...]] = {}
+    negatives: dict[str, dict[str, torch.Tensor]] = {}
     for row in rows:
         texts = (row.prompt, row.negative_prompt)
         if texts not in known:
             known[texts] = pipe.encode_prompt(
                 prompt=row.prompt,
-                device=pipe._execution_device,
+                device=device,
                 num_images_per_prompt=1,
                 do_classifier_free_guidance=guided,
                 negative_prompt=row.negative_prompt or None,
                 clip_skip=row.clip_skip,
+                **negatives.get(row.negative_prompt, {}),
             )
+            # Most rows of a batch have the same negative prompt: its states are given, not computed again.
+            negatives[row.negative_prompt] = _negative_part(known[texts])
     parts = list(zip(*(known[row.prompt, row.negative_prompt] for row in rows), strict=True))
-    names = _XL_NAMES if len(parts) == len(_XL_NAMES) else _NAMES
-    return {name: torch.cat(part) for name, part in zip(names, parts, strict=True) if part[0] is not None}
+    return {name: torch.cat(part) for name, part in zip(_names(parts), parts, strict=True) if part[0] is not None}
+
+
+def _negative_part(states: tuple[torch.Tensor | None, ...]) -> dict[str, torch.Tensor]:
+    named = zip(_names(states), states, strict=True)
+    return {name: state for name, state in named if name.startswith("negative_") and state is not None}
+
+
+def _names(states: Sequence[object]) -> tuple[str, ...]:
+    return _XL_NAMES if len(states) == len(_XL_NAMES) else _NAMES
 
 
 def _check_clip_skip(pipe: Any, clip_skip: int | None) -> None:

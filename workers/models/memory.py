@@ -49,8 +49,10 @@ def pick_dtype(name: str, device: torch.device) -> torch.dtype:
 
 
 def device_name(device: torch.device) -> str:
-    """What results record: the GPU's product name, or cpu and the like."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
+    """What results record: the GPU's product name, or cpu and its threads, whose number decides the last bits."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    return f"cpu ({torch.get_num_threads()} threads)" if device.type == "cpu" else device.type
 
 
 def free_bytes(device: torch.device) -> int:

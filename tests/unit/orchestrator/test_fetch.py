@@ -63,6 +63,8 @@ def test_every_line_has_the_recipe_and_the_users_columns(tmp_path: Path) -> None
     assert (line["Category"], line["nested"]) == ("A", {"a": [1, None]})
     assert (line["steps"], line["model"], line["flagged"], line["device"]) == (4, "tiny", False, "cpu")
     assert "extra" not in line
+    assert line["image_number"] == 0
+    assert "image" not in line, "an imagefolder puts the picture there"
 
 
 def test_a_second_fetch_keeps_what_is_right_and_mends_what_is_not(tmp_path: Path) -> None:

@@ -1,0 +1,77 @@
+"""Whether a model is on this machine, without loading it and without a network."""
+
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+
+from schemas.base import Frozen
+from schemas.catalogue import ModelEntry, parse_source
+from schemas.errors import ModelUnavailable
+from workers.models.folders import ModelFolder, needs_weights, read_folder
+from workers.models.sources import pull_hint
+
+WORKER_HINT = "pip install 'promptmill[worker]'"
+
+
+class SourceReport(Frozen):
+    """One source of a model."""
+
+    source: str
+    state: Literal["ready", "missing", "broken"]
+    detail: str = Field("", description="what is wrong, or how it comes to be")
+    path: str | None = None
+    revision: str | None = None
+    bytes: int | None = Field(None, description="size of the weights that would be loaded")
+
+
+class ModelReport(Frozen):
+    """One model."""
+
+    alias: str
+    ready: bool
+    sources: tuple[SourceReport, ...]
+    hint: str = ""
+
+
+def inspect_model(alias: str, entry: ModelEntry) -> ModelReport:
+    """What this machine has of a model."""
+    sources = tuple(_inspect(source, entry) for source in dict.fromkeys((entry.source, *entry.sources.values())))
+    ready = all(report.state == "ready" for report in sources)
+    hub = any(parse_source(report.source).kind == "hub" for report in sources if report.state != "ready")
+    return ModelReport(alias=alias, ready=ready, sources=sources, hint=pull_hint(alias) if hub else "")
+
+
+def _inspect(source: str, entry: ModelEntry) -> SourceReport:
+    kind, place = parse_source(source)
+    if kind == "builtin":
+        if find_spec("torch") is None:
+            return SourceReport(source=source, state="missing", detail=f"needs torch: {WORKER_HINT}")
+        return SourceReport(source=source, state="ready", detail="made here on first use")
+    try:
+        folder = _folder(kind == "hub", place, entry)
+    except ModelUnavailable as error:
+        return SourceReport(source=source, state="broken", detail=error.message)
+    except ImportError:
+        return SourceReport(source=source, state="missing", detail=f"needs huggingface_hub: {WORKER_HINT}")
+    if folder is None:
+        return SourceReport(source=source, state="missing", detail="not on this machine")
+    faults = folder.faults()
+    return SourceReport(
+        source=source,
+        state="broken" if faults else "ready",
+        detail="; ".join(faults),
+        path=str(folder.path),
+        revision=folder.revision,
+        bytes=sum(folder.weight_bytes(part) for part in folder.components if needs_weights(part)),
+    )
+
+
+def _folder(on_hub: bool, place: str, entry: ModelEntry) -> ModelFolder | None:
+    if on_hub:
+        from workers.models.hub import cached_hub_folder
+
+        return cached_hub_folder(place, entry.revision, entry.variant)
+    path = Path(place).expanduser()
+    return read_folder(path, variant=entry.variant) if path.is_dir() else None
