@@ -4,7 +4,7 @@
 from orchestrator import Client
 
 client = Client()                                  # settings from the environment and promptmill.toml
-job = client.submit("prompts.jsonl", defaults={"model": "sd-1.5"}).job
+job = client.submit("prompts.jsonl", defaults={"model": "sd15"}).job
 client.wait(job, on_status=lambda status: print(status.done, "of", status.rows))
 client.fetch(job, "out")
 ```

@@ -1,8 +1,7 @@
-"""Tells the ledger every few seconds that this worker is there, and ends it when its parent is gone."""
+"""Tells the ledger every few seconds that this worker is there."""
 
 import logging
 import os
-import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from services.ledger import Ledger, WorkerReport
 
 log = logging.getLogger(__name__)
 REPORT_SECONDS = 5.0
-PARENT_SECONDS = 1.0
 
 
 class Presence:
@@ -23,7 +21,6 @@ class Presence:
         self._worker = worker
         self._device = device
         self._describe = describe
-        self._parent = os.getppid()
         self._left = threading.Event()
         self._thread = threading.Thread(target=self._run, name="presence", daemon=True)
 
@@ -41,19 +38,9 @@ class Presence:
             log.debug("the report expires by itself")
 
     def _run(self) -> None:
-        waited = REPORT_SECONDS
-        while True:
-            if waited >= REPORT_SECONDS:
-                self._report()
-                waited = 0.0
-            if self._left.wait(PARENT_SECONDS):
-                return
-            waited += PARENT_SECONDS
-            if os.getppid() != self._parent:
-                # A pool process whose parent was killed would wait for work for ever.
-                log.warning("the parent process is gone: ending")
-                os.kill(os.getpid(), signal.SIGTERM)
-                self._parent = os.getppid()
+        self._report()
+        while not self._left.wait(REPORT_SECONDS):
+            self._report()
 
     def _report(self) -> None:
         job, member = self._describe()

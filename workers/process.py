@@ -1,7 +1,8 @@
 """`python -m workers.process`: one Celery worker with one pool process. `promptmill worker` starts one per device.
 
 The pool process renders; this one only talks to the broker, so a task that ends its process (out of memory, a hung
-kernel) takes nothing else with it. TERM lets the task stop at its next step and give back the rest.
+kernel) takes nothing else with it. TERM lets the task stop at its next step and give back the rest. Should this
+process be killed, the kernel ends the pool process with it (Celery asks it to), and the lease brings the task back.
 """
 
 import os

@@ -1,9 +1,10 @@
 """The Celery task. It only translates: a message in, `runner.run_task` out."""
 
 import logging
-import os
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import Any
@@ -29,11 +30,10 @@ class _Process:
     place: Workplace
     presence: Presence
     current: tuple[str, str] = ("", "")
-    orphaned: bool = False
 
 
 def start_process(app: Any) -> _Process:
-    """Make this pool process ready for work, and let TERM reach the task that runs."""
+    """Make this pool process ready for work."""
     settings = load_settings()
     configure_logging(settings.log_level)
     stopping = threading.Event()
@@ -41,14 +41,6 @@ def start_process(app: Any) -> _Process:
     process: _Process
     presence = Presence(place.ledger, place.worker, settings.worker.device, lambda: process.current)
     process = _Process(place, presence)
-    parent = os.getppid()
-
-    def on_term(number: int, frame: FrameType | None) -> None:
-        stopping.set()
-        if os.getppid() != parent and process.current == ("", ""):
-            os._exit(0)  # idle, and nobody is left to send work
-
-    signal.signal(signal.SIGTERM, on_term)
     presence.start()
     app.promptmill = process
     return process
@@ -78,7 +70,22 @@ def render(self: Task, **fields: Any) -> None:
         log.error("message %s refused: %s", self.request.id, error.errors(include_url=False, include_input=False))
         return
     process.current = (message.job, message.member)
-    try:
+    with _term_stops(process.place.stopping):
         run_task(message, process.place)
+    process.current = ("", "")
+
+
+@contextmanager
+def _term_stops(stopping: threading.Event) -> Iterator[None]:
+    """Let TERM end the task at its next step. The pool's own handler, set after every initializer, would end the
+    process in the middle of it; between tasks that is right.
+    """
+
+    def on_term(number: int, frame: FrameType | None) -> None:
+        stopping.set()
+
+    before = signal.signal(signal.SIGTERM, on_term)
+    try:
+        yield
     finally:
-        process.current = ("", "")
+        signal.signal(signal.SIGTERM, before)

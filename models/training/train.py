@@ -7,15 +7,18 @@ a stage that is done is only loaded. Stopping and starting again at any time is 
 from __future__ import annotations
 
 import argparse
+import copy
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
-from transformers import CLIPModel, CLIPTokenizer
+from transformers import CLIPModel, CLIPTokenizer, DPTForDepthEstimation
 
-from models.training import clip, depth, inpaint, loop, tokenizer, txt2img, upscale, vae
+from models.training import clip, depth, export, inpaint, loop, tokenizer, txt2img, upscale, vae
 
 STAGES = ("vae", "clip", "txt2img", "decoder", "inpaint", "upscale", "estimator", "depth")
 log = logging.getLogger("models.training")
@@ -24,16 +27,19 @@ log = logging.getLogger("models.training")
 class Workshop:
     """The stages, each run at most once, on whose results the later ones stand."""
 
-    def __init__(self, work: Path) -> None:
-        """Everything is kept below the work folder."""
-        self.work = work
-        self.done: dict[str, object] = {}
+    def __init__(self, work: Path, steps: dict[str, int] | None = None) -> None:
+        """Everything is kept below the work folder; `steps` shortens or lengthens stages."""
+        self.work, self.steps = work, steps or {}
+        self.done: dict[str, Any] = {}
 
-    def _stage(self, name: str, make: Callable[[], object]) -> object:
+    def _recipe(self, recipe: loop.Recipe) -> loop.Recipe:
+        return replace(recipe, steps=self.steps.get(recipe.name, recipe.steps))
+
+    def _stage(self, name: str, make: Callable[[], object]) -> Any:
         if name not in self.done:
-            log.info("%s: from step %d s on", name, loop.seconds_spent(self.work, name))
+            log.info("%s: %.0f s spent so far", name, loop.seconds_spent(self.work, name))
             self.done[name] = make()
-            log.info("%s: done after %.0f s in all", name, loop.seconds_spent(self.work, name))
+            log.info("%s: done, %.0f s in all", name, loop.seconds_spent(self.work, name))
         return self.done[name]
 
     def tokenizer(self) -> CLIPTokenizer:
@@ -42,15 +48,16 @@ class Workshop:
 
     def vae(self) -> AutoencoderKL:
         """The codec as the UNets know it."""
-        return self._stage("vae", lambda: vae.train(self.work))
+        return self._stage("vae", lambda: vae.train(self.work, self._recipe(vae.RECIPE)))
 
     def decoder(self) -> AutoencoderKL:
         """The codec with the decoder trained on."""
-        return self._stage("decoder", lambda: vae.train_decoder(self.work, self.vae()))
+        recipe = self._recipe(vae.DECODER)
+        return self._stage("decoder", lambda: vae.train_decoder(self.work, copy.deepcopy(self.vae()), recipe))
 
     def clip(self) -> CLIPModel:
         """Both towers."""
-        return self._stage("clip", lambda: clip.train(self.work, self.tokenizer()))
+        return self._stage("clip", lambda: clip.train(self.work, self.tokenizer(), self._recipe(clip.RECIPE)))
 
     def parts(self) -> txt2img.Parts:
         """What UNets stand on."""
@@ -58,38 +65,64 @@ class Workshop:
 
     def txt2img(self) -> UNet2DConditionModel:
         """The UNet that the others start from."""
-        return self._stage("txt2img", lambda: txt2img.train(self.work, self.parts()))
+        recipe = self._recipe(txt2img.RECIPE)
+        return self._stage("txt2img", lambda: txt2img.train(self.work, self.parts(), recipe))
 
     def inpaint(self) -> UNet2DConditionModel:
         """Nine channels in."""
-        return self._stage("inpaint", lambda: inpaint.train(self.work, self.parts(), self.txt2img()))
+        recipe = self._recipe(inpaint.RECIPE)
+        return self._stage("inpaint", lambda: inpaint.train(self.work, self.parts(), self.txt2img(), recipe))
 
     def upscale(self) -> UNet2DConditionModel:
         """Seven channels in, at 64x64."""
-        return self._stage("upscale", lambda: upscale.train(self.work, self.parts()))
+        recipe = self._recipe(upscale.RECIPE)
+        return self._stage("upscale", lambda: upscale.train(self.work, self.parts(), recipe))
 
-    def estimator(self) -> object:
+    def estimator(self) -> DPTForDepthEstimation:
         """Pictures to nearness."""
-        return self._stage("estimator", lambda: depth.train_estimator(self.work))
+        recipe = self._recipe(depth.ESTIMATOR)
+        return self._stage("estimator", lambda: depth.train_estimator(self.work, recipe))
 
     def depth(self) -> UNet2DConditionModel:
         """Five channels in."""
-        return self._stage("depth", lambda: depth.train(self.work, self.parts(), self.txt2img()))
+        recipe = self._recipe(depth.RECIPE)
+        return self._stage("depth", lambda: depth.train(self.work, self.parts(), self.txt2img(), recipe))
+
+
+def run(
+    work: Path, stages: Sequence[str] = STAGES, out: Path | None = None, steps: dict[str, int] | None = None
+) -> None:
+    """Train the stages, and write what is trained to `out` if given."""
+    shop = Workshop(work, steps)
+    for stage in stages:
+        getattr(shop, stage)()
+    if out is None:
+        return
+    export.export_base(out, shop.decoder(), shop.clip(), shop.tokenizer(), shop.txt2img())
+    for name in (n for n in export.OWN if n in stages):
+        export.export_own(out, name, getattr(shop, name)(), shop.estimator() if name == "depth" else None)
+
+
+def _steps(words: str) -> tuple[str, int]:
+    name, _, count = words.partition("=")
+    if name not in STAGES or not count.isdigit():
+        raise argparse.ArgumentTypeError(f"{words!r} is not STAGE=STEPS, with a stage of {', '.join(STAGES)}")
+    return name, int(count)
 
 
 def main() -> None:
     """The command."""
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--work", type=Path, required=True, help="folder for data, checkpoints and logs")
-    ask.add_argument("--only", choices=STAGES, action="append", help="stop after this stage (may be repeated)")
-    ask.add_argument("--threads", type=int, help="CPU threads")
+    ask.add_argument("--only", choices=STAGES, action="append", help="these stages, and what they stand on")
+    ask.add_argument("--out", type=Path, help="write the trained models to this folder")
+    ask.add_argument("--steps", type=_steps, action="append", default=[], metavar="STAGE=STEPS")
+    ask.add_argument("--threads", type=int, help="CPU threads; one is fastest where the cores are shared")
     said = ask.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if said.threads:
         torch.set_num_threads(said.threads)
-    shop = Workshop(said.work)
-    for stage in said.only or STAGES:
-        getattr(shop, stage)()
+    run(said.work, said.only or STAGES, said.out, dict(said.steps))
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from services.cli.output import print_json, say
 
 @click.command()
 @click.argument("job")
-@click.option("--reason", default="", help="for the record, and for `status`")
+@click.option("--reason", metavar="TEXT", default="", help="for the record, and for `status`")
 @json_option
 @service_options
 def pause(job: str, reason: str, as_json: bool, **options: Any) -> None:
@@ -32,7 +32,7 @@ def resume(job: str, as_json: bool, **options: Any) -> None:
 
 @click.command()
 @click.argument("job")
-@click.option("--reason", default="", help="for the record, and for `status`")
+@click.option("--reason", metavar="TEXT", default="", help="for the record, and for `status`")
 @json_option
 @service_options
 def cancel(job: str, reason: str, as_json: bool, **options: Any) -> None:

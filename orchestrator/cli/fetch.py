@@ -15,7 +15,7 @@ from services.cli.output import print_json, say
 
 @click.command()
 @click.argument("job")
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="folder for the images; default: the job's id")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="folder; default: ./JOB")
 @json_option
 @service_options
 def fetch(job: str, out: Path | None, as_json: bool, **options: Any) -> None:

@@ -1,12 +1,13 @@
 """The console command `promptmill`. Its commands load from the entry-point group `promptmill.commands`."""
 
+import inspect
 import sys
 from importlib.metadata import entry_points
 
 import rich_click as click
 from click.exceptions import Exit
 
-from schemas.errors import PromptmillError
+from schemas.errors import PromptmillError, SettingsError
 from services.cli.output import report_error
 from services.version import promptmill_version
 
@@ -31,19 +32,52 @@ class Commands(click.RichGroup):
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         for point in entry_points(group=COMMAND_GROUP, name=cmd_name):
-            command: click.Command = point.load()
+            try:
+                command: click.Command = point.load()
+            except ImportError as error:
+                return _unavailable(cmd_name, error)
+            command.help = _with_examples(command.help)
             return command
         return None
 
 
+def _with_examples(text: str | None) -> str | None:
+    """Indented paragraphs of a help text are kept as they are; click's sign for that is a line with a backspace."""
+    if text is None:
+        return None
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(f"\b\n{part}" if part.startswith("    ") else part for part in paragraphs)
+
+
+def _unavailable(name: str, error: ImportError) -> click.Command:
+    """Stands for a command whose libraries are not installed: the others go on, and this one says what is missing."""
+
+    @click.command(
+        name,
+        help=f"Not available in this installation: {error}.",
+        context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
+    )
+    def unavailable() -> None:
+        raise SettingsError(f"{name} is not available here: {error}", hint="pip install 'promptmill[worker]'")
+
+    return unavailable
+
+
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.rich_config({"text_paragraph_linebreaks": "\n\n", "default_panels_first": True})
 @click.version_option(promptmill_version(), prog_name="promptmill")
 def cli() -> None:
     """Render prompt manifests: every image exactly once, with the recipe that made it.
 
-    Start with **promptmill run prompts.txt --set model=tiny -o out**: everything on this machine.
-    With a Redis and an S3 endpoint of your own: **orchestrator** and **worker** are the services,
-    **submit**, **status --watch** and **fetch** are what you do.
+    Everything on this machine:
+
+        promptmill run prompts.txt --set model=tiny -o out
+
+    With a Redis and an S3 endpoint of your own, `orchestrator` and `worker` are the services; what you do is:
+
+        promptmill submit prompts.txt --set model=sd15 --job-id my-job
+        promptmill status my-job --watch
+        promptmill fetch my-job -o out
     """
 
 

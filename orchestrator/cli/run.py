@@ -12,22 +12,21 @@ from orchestrator.cli.local_stack import LocalStack
 from orchestrator.cli.submitting import request_of, submit_with_progress
 from orchestrator.cli.watching import watch
 from orchestrator.client import Client
-from services.cli.options import json_option, manifest_options, submit_options, take_settings
+from services.cli.options import json_option, local_options, manifest_options, submit_options, take_settings
 from services.cli.output import print_json, say
 
 
 @click.command()
 @click.argument("manifest", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("-o", "--out", type=click.Path(path_type=Path), help="folder for the images; default: the job's id")
-@click.option("--workers", type=click.IntRange(1, 64), default=1, show_default=True, help="worker processes")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="folder for the images; default: ./JOB")
+@click.option("--workers", type=click.IntRange(1, 64), metavar="N", default=1, show_default=True, help="processes")
 @click.option("--gpus", metavar="all|0,1,...", help="one worker for each of these GPUs instead of --workers")
 @click.option("--exact", is_flag=True, help="batches of one: bit-equal images on the same device and versions")
 @click.option("--safety", type=click.Choice(["keep", "blur", "drop", "off"]), help="what to do with flagged images")
-@click.option("--data-dir", type=click.Path(path_type=Path), help="where the services keep their data")
-@click.option("--models-file", type=click.Path(path_type=Path), help="your own models.toml")
 @json_option
-@manifest_options
 @submit_options
+@manifest_options
+@local_options
 def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None:
     """Render a manifest on this machine: Redis, an object store and workers are started, and ended with it.
 
@@ -36,7 +35,7 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
     Examples:
 
         promptmill run prompts.txt --set model=tiny -o out
-        promptmill run parti.tsv --map prompt=Prompt --set model=sd-1.5 --workers 2 --job-id parti
+        promptmill run parti.tsv --map prompt=Prompt --set model=sd15 --workers 2 --job-id parti
     """
     fleet = {name: options.pop(name) for name in ("workers", "gpus", "exact", "safety")}
     base = take_settings(options)

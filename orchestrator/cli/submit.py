@@ -9,7 +9,14 @@ from orchestrator.cli.submitting import manifest_progress, request_of, submit_wi
 from orchestrator.client import Client
 from orchestrator.submit import ValidationReport
 from orchestrator.submit import validate as validate_manifest
-from services.cli.options import json_option, manifest_options, service_options, submit_options, take_settings
+from services.cli.options import (
+    cut_options,
+    json_option,
+    manifest_options,
+    service_options,
+    submit_options,
+    take_settings,
+)
 from services.cli.output import print_json, print_table, say
 
 
@@ -17,8 +24,7 @@ from services.cli.output import print_json, print_table, say
 @click.argument("manifest", type=click.Path(path_type=Path, allow_dash=True))
 @json_option
 @manifest_options
-@click.option("--task-units", type=click.FloatRange(min=0, min_open=True), help="cost at which a task is cut")
-@click.option("--task-rows", type=click.IntRange(1, 10_000), help="rows at which a task is cut")
+@cut_options
 @service_options
 def validate(manifest: Path, as_json: bool, **options: Any) -> None:
     """Check a manifest: every fault with its line, or what it would come to. Nothing is sent.
@@ -26,7 +32,7 @@ def validate(manifest: Path, as_json: bool, **options: Any) -> None:
     Examples:
 
         promptmill validate prompts.jsonl
-        promptmill validate parti.tsv --map prompt=Prompt --set model=sd-1.5
+        promptmill validate parti.tsv --map prompt=Prompt --set model=sd15
         zcat prompts.txt.gz | promptmill validate - --set model=tiny
     """
     settings = take_settings(options)
@@ -66,8 +72,8 @@ def submit(manifest: Path, as_json: bool, **options: Any) -> None:
 
     Examples:
 
-        promptmill submit prompts.jsonl --set model=sd-1.5
-        promptmill submit parti.tsv --map prompt=Prompt --set model=sd-1.5 --job-id parti
+        promptmill submit prompts.jsonl --set model=sd15
+        promptmill submit parti.tsv --map prompt=Prompt --set model=sd15 --job-id parti
     """
     client = Client(take_settings(options))
     with request_of(manifest, options) as request:

@@ -9,19 +9,50 @@ import rich_click as click
 from services.settings import Settings, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+# Panels of `--help`.
+SERVICES = "Services and settings"
+MANIFEST = "Manifest"
 
 
 def service_options(command: Command) -> Command:
     """`--redis-url`, `--s3-endpoint-url`, `--s3-bucket`, `--s3-prefix`, `--data-dir`, `--models-file`."""
     for option in reversed(
         [
-            click.option("--redis-url", metavar="URL", help="Redis [PROMPTMILL_REDIS__URL]. Passwords: set it there."),
-            click.option("--s3-endpoint-url", metavar="URL", help="S3 endpoint [PROMPTMILL_S3__ENDPOINT_URL]"),
-            click.option("--s3-bucket", metavar="NAME", help="bucket [PROMPTMILL_S3__BUCKET]"),
-            click.option("--s3-prefix", metavar="PREFIX", help="key prefix in the bucket [PROMPTMILL_S3__PREFIX]"),
-            click.option("--data-dir", type=click.Path(path_type=Path), help="local data [PROMPTMILL_DATA_DIR]"),
             click.option(
-                "--models-file", type=click.Path(path_type=Path), help="your own models.toml [PROMPTMILL_MODELS_FILE]"
+                "--redis-url", metavar="URL", panel=SERVICES, help="Redis [PROMPTMILL_REDIS__URL: keep passwords there]"
+            ),
+            click.option(
+                "--s3-endpoint-url", metavar="URL", panel=SERVICES, help="S3 endpoint [PROMPTMILL_S3__ENDPOINT_URL]"
+            ),
+            click.option("--s3-bucket", metavar="NAME", panel=SERVICES, help="bucket [PROMPTMILL_S3__BUCKET]"),
+            click.option(
+                "--s3-prefix", metavar="PREFIX", panel=SERVICES, help="key prefix in it [PROMPTMILL_S3__PREFIX]"
+            ),
+            local_options,
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def local_options(command: Command) -> Command:
+    """`--data-dir` and `--models-file`."""
+    path = click.Path(path_type=Path)
+    for option in reversed(
+        [
+            click.option(
+                "--data-dir",
+                type=path,
+                metavar="DIR",
+                panel=SERVICES,
+                help="local services' data [PROMPTMILL_DATA_DIR]",
+            ),
+            click.option(
+                "--models-file",
+                type=path,
+                metavar="FILE",
+                panel=SERVICES,
+                help="your own models.toml [PROMPTMILL_MODELS_FILE]",
             ),
         ]
     ):
@@ -44,17 +75,63 @@ def json_option(command: Command) -> Command:
 
 def manifest_options(command: Command) -> Command:
     """How a manifest is read: `--format`, `--map`, `--set`, `--extra`."""
+    formats = click.Choice(["jsonl", "csv", "tsv", "parquet", "text"])
     for option in reversed(
         [
             click.option(
+                "--set",
+                "sets",
+                multiple=True,
+                metavar="FIELD=VALUE",
+                panel=MANIFEST,
+                help="a field's value in rows that give none; repeatable",
+            ),
+            click.option(
+                "--map",
+                "maps",
+                multiple=True,
+                metavar="FIELD=COLUMN",
+                panel=MANIFEST,
+                help="the column that a field is in; repeatable",
+            ),
+            click.option(
+                "--extra",
+                "extras",
+                multiple=True,
+                metavar="COLUMN",
+                panel=MANIFEST,
+                help="keep a column although its name is near a field's; repeatable",
+            ),
+            click.option(
                 "--format",
                 "file_format",
-                type=click.Choice(["jsonl", "csv", "tsv", "parquet", "text"]),
-                help="format of the manifest; default: by its name",
+                type=formats,
+                metavar="FORMAT",
+                panel=MANIFEST,
+                help="jsonl, csv, tsv, parquet or text; default: by the file's name",
             ),
-            click.option("--map", "maps", multiple=True, metavar="FIELD=COLUMN", help="a field's column, repeatable"),
-            click.option("--set", "sets", multiple=True, metavar="FIELD=VALUE", help="default for all, repeatable"),
-            click.option("--extra", "extras", multiple=True, metavar="COLUMN", help="keep a column named like a field"),
+        ]
+    ):
+        command = option(command)
+    return command
+
+
+def cut_options(command: Command) -> Command:
+    """How a job is cut into tasks: `--task-rows`, `--task-units`."""
+    units = click.FloatRange(min=0, min_open=True)
+    rows = click.IntRange(1, 10_000)
+    for option in reversed(
+        [
+            click.option(
+                "--task-rows", type=rows, metavar="N", panel=MANIFEST, help="most rows of a task, up to 10,000"
+            ),
+            click.option(
+                "--task-units",
+                type=units,
+                metavar="UNITS",
+                panel=MANIFEST,
+                help="most cost of a task; 1 unit: 512x512 pixels, 50 steps",
+            ),
         ]
     ):
         command = option(command)
@@ -63,15 +140,20 @@ def manifest_options(command: Command) -> Command:
 
 def submit_options(command: Command) -> Command:
     """What `submit` and `run` take beside the manifest."""
+    weight = click.IntRange(1, 10_000)
     for option in reversed(
         [
-            click.option("--job-id", metavar="ID", help="id of the job; default: made from name and time"),
-            click.option("--priority", type=click.IntRange(1, 10_000), default=100, show_default=True, help="weight"),
-            click.option("--keep-going", is_flag=True, help="errors in a row do not pause the job"),
+            click.option("--job-id", metavar="ID", help="id of the job; default: made from the file's name and the time"),
             click.option(
-                "--task-units", type=click.FloatRange(min=0, min_open=True), help="cost at which a task is cut"
+                "--priority",
+                type=weight,
+                metavar="WEIGHT",
+                default=100,
+                show_default=True,
+                help="twice the weight, twice the share of the workers",
             ),
-            click.option("--task-rows", type=click.IntRange(1, 10_000), help="rows at which a task is cut"),
+            click.option("--keep-going", is_flag=True, help="many errors in a row do not pause the job"),
+            cut_options,
         ]
     ):
         command = option(command)

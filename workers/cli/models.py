@@ -1,24 +1,30 @@
-"""`promptmill models list | check | pull`. Nothing here needs torch before it is used: `list` works in a bare install."""
+"""`promptmill models list | check | pull`. Torch is imported where it is used: `list` works in a bare install."""
 
-import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import rich_click as click
 
 from schemas.catalogue import ModelEntry
 from schemas.errors import ModelUnavailable, PromptmillError, SettingsError
 from services.catalogue import Catalogue
-from services.settings import Settings, load_settings
+from services.cli.options import json_option, take_settings
+from services.cli.output import print_json, print_table, report_error, say
+from services.settings import Settings
 
-_as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on standard output.")
-_models_file = click.option(
-    "--models-file",
-    type=click.Path(path_type=Path, dir_okay=False),
-    help="A models.toml of your own that extends the shipped one.",
-)
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def _place_options(command: Command) -> Command:
+    """`--data-dir`, `--models-file`: the settings that models depend on."""
+    for name, what in (
+        ("data-dir", "local data [PROMPTMILL_DATA_DIR]"),
+        ("models-file", "your own models.toml [PROMPTMILL_MODELS_FILE]"),
+    ):
+        command = click.option(f"--{name}", type=click.Path(path_type=Path), help=what)(command)
+    return command
 
 
 @click.group()
@@ -27,34 +33,33 @@ def models() -> None:
 
 
 @models.command("list")
-@_models_file
-@_as_json
-def list_models(models_file: Path | None, as_json: bool) -> None:
+@json_option
+@_place_options
+def list_models(as_json: bool, **options: Any) -> None:
     """Every alias, what it can do, and its defaults."""
-    catalogue = Catalogue.load(load_settings(models_file=models_file).models_file)
+    catalogue = Catalogue.load(take_settings(options).models_file)
     if as_json:
-        click.echo(json.dumps([{"alias": alias, **entry.model_dump(mode="json")} for alias, entry in catalogue]))
+        print_json([{"alias": alias, **entry.model_dump(mode="json")} for alias, entry in catalogue])
         return
-    heads = ("ALIAS", "PIPELINES", "SIZE", "STEPS", "GUIDANCE", "SOURCE", "ALSO")
-    _table([heads, *(_line(alias, entry) for alias, entry in catalogue)])
+    heads = ["model", "pipelines", "size", "steps", "guidance", "source", "also"]
+    print_table(heads, [_line(alias, entry) for alias, entry in catalogue], numbers=frozenset({"steps", "guidance"}))
 
 
 @models.command("check")
-@click.argument("aliases", nargs=-1, metavar="[ALIAS]...")
-@click.option("--render", is_flag=True, help="Load each model and render one step with each of its pipelines.")
-@_models_file
-@_as_json
-def check(aliases: Sequence[str], render: bool, models_file: Path | None, as_json: bool) -> None:
-    """Whether models are complete on this machine, without asking the hub. Without ALIAS: all of them.
+@click.argument("aliases", nargs=-1, metavar="[MODEL]...")
+@click.option("--render", is_flag=True, help="load each and render one step with each of its pipelines")
+@json_option
+@_place_options
+def check(aliases: Sequence[str], render: bool, as_json: bool, **options: Any) -> None:
+    """Whether models are complete on this machine, without asking the hub. Without MODEL: all of them.
 
-    Ends with status 1 if a model that was named is not ready.
+    Exit status 1 if a model that was named is not ready.
     """
     from workers.models.inspection import inspect_model
 
-    settings = load_settings(models_file=models_file)
-    catalogue = Catalogue.load(settings.models_file)
+    settings = take_settings(options)
     reports: list[dict[str, Any]] = []
-    for alias, entry in _chosen(catalogue, aliases):
+    for alias, entry in _chosen(Catalogue.load(settings.models_file), aliases):
         report = inspect_model(alias, entry).model_dump(mode="json")
         if render and report["ready"]:
             report |= _rendered(settings, alias, entry)
@@ -62,39 +67,40 @@ def check(aliases: Sequence[str], render: bool, models_file: Path | None, as_jso
         if not as_json:
             _tell(report)
     if as_json:
-        click.echo(json.dumps(reports))
+        print_json(reports)
     if aliases and not all(report["ready"] for report in reports):
         raise SystemExit(1)
 
 
 @models.command("pull")
-@click.argument("aliases", nargs=-1, required=True, metavar="ALIAS...")
-@_models_file
-@_as_json
-def pull(aliases: Sequence[str], models_file: Path | None, as_json: bool) -> None:
+@click.argument("aliases", nargs=-1, required=True, metavar="MODEL...")
+@json_option
+@_place_options
+def pull(aliases: Sequence[str], as_json: bool, **options: Any) -> None:
     """Bring models to this machine: download from the hub, or make the built-in ones.
 
-    Downloads go on where they stopped. HF_TOKEN opens gated and private repositories, HF_HOME says where to.
-    Ends with status 1 if a model could not be had; the others are pulled all the same.
+    Only safetensors and configuration come down, and what is there already does not come again. HF_TOKEN opens
+    gated and private repositories, HF_HOME says where they go. Exit status 1 if one could not be had; the others
+    are pulled all the same.
     """
     from workers.models.sources import fetch
 
-    settings = load_settings(models_file=models_file)
+    settings = take_settings(options)
     done: list[dict[str, Any]] = []
     for alias, entry in _chosen(Catalogue.load(settings.models_file), aliases):
-        click.echo(f"{alias}: {entry.source}", err=True)
+        say(f"{alias}: {', '.join(dict.fromkeys((entry.source, *entry.sources.values())))}")
         try:
             folders = fetch(alias, entry, settings.data_dir / "models")
         except ModelUnavailable as error:
             done.append({"alias": alias, "ready": False, "error": error.message, "hint": error.hint})
-            _complain(error)
+            report_error(error, as_json=as_json)
             continue
         paths = {source: str(folder.path) for source, folder in folders.items()}
         done.append({"alias": alias, "ready": True, "paths": paths})
         if not as_json:
             click.echo("\n".join(f"{alias}\t{path}" for path in paths.values()))
     if as_json:
-        click.echo(json.dumps(done))
+        print_json(done)
     if not all(report["ready"] for report in done):
         raise SystemExit(1)
 
@@ -133,18 +139,12 @@ def _tell(report: dict[str, Any]) -> None:
     if report.get("error"):
         click.echo(f"           {report['error']}")
     if report["hint"]:
-        click.echo(f"           {report['hint']}", err=True)
+        click.echo(f"           to do: {report['hint']}")
 
 
-def _complain(error: PromptmillError) -> None:
-    click.echo(f"  {error.message}", err=True)
-    if error.hint:
-        click.echo(f"  {error.hint}", err=True)
-
-
-def _line(alias: str, entry: ModelEntry) -> tuple[str, ...]:
+def _line(alias: str, entry: ModelEntry) -> list[str]:
     size = "input x 4" if entry.pipelines == ("upscale",) else f"{entry.width}x{entry.height}"
-    return (
+    return [
         alias,
         " ".join(entry.pipelines),
         size,
@@ -152,10 +152,4 @@ def _line(alias: str, entry: ModelEntry) -> tuple[str, ...]:
         f"{entry.guidance_scale:g}",
         entry.source,
         " ".join(entry.aliases),
-    )
-
-
-def _table(lines: list[tuple[str, ...]]) -> None:
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    for line in lines:
-        click.echo("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+    ]

@@ -4,6 +4,7 @@ import itertools
 
 import numpy as np
 import pytest
+
 from models.training import captions, draw, scenes
 
 

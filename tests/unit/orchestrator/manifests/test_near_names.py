@@ -6,13 +6,16 @@ from orchestrator.manifests.names import COLUMN_FIELDS, edit_distance, near_fiel
 from schemas.rows import FIELD_NAMES
 
 # Columns of published data sets and of people's own sheets.
-USERS_OWN = """
-Category Challenge Note note notes caption text title url image_url image_id prompt_id prompt_en file_name filename
-width_cm source split label labels tag tags score aesthetic index idx name row number hash sha256 date time timestamp
-language lang author artist user group set class count rank weight weights comment task section style subject type kind
-size cost price sku product description alt keywords license nsfw punsafe similarity clip_score watermark original
-version part step_count subset domain color colour material view angle scene lighting batch job order priority loras
-""".split()
+USERS_OWN = (
+    "Category Challenge Note note notes caption text title url image_url image_id prompt_id "
+    "prompt_en file_name filename width_cm source split label labels tag tags score aesthetic "
+    "index idx name row number hash sha256 date time timestamp language lang "
+    "author artist user group set class count rank weight weights comment task "
+    "section style subject type kind size cost price sku product description alt "
+    "keywords license nsfw punsafe similarity clip_score watermark original version part step_count subset "
+    "domain color colour material view angle scene lighting batch job order priority "
+    "loras "
+).split()
 
 
 @pytest.mark.parametrize("name", USERS_OWN)
@@ -57,7 +60,7 @@ def test_a_name_that_is_nearly_ours_is_found(name: str, field: str) -> None:
 
 def test_every_field_is_near_itself_in_any_case() -> None:
     assert {name: near_field(name.upper()) for name in COLUMN_FIELDS} == {name: name for name in COLUMN_FIELDS}
-    assert FIELD_NAMES - COLUMN_FIELDS == {"extra"}
+    assert {"extra"} == FIELD_NAMES - COLUMN_FIELDS
 
 
 @pytest.mark.parametrize(

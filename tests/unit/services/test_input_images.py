@@ -1,0 +1,245 @@
+"""Input images and masks: what is accepted, what is refused and why, and what a worker gets."""
+
+import hashlib
+import io
+import struct
+import zlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from schemas.errors import InvalidInput
+from services.input_images import (
+    ImageLimits,
+    address_problem,
+    check_local_image,
+    check_mask_matches,
+    fit,
+    is_local,
+    open_image,
+    open_mask,
+    working_size,
+)
+
+LIMITS = ImageLimits()
+FORMATS = ["PNG", "JPEG", "WEBP", "BMP"]
+
+
+def encoded(image: Image.Image, name: str = "PNG", **options: Any) -> bytes:
+    sink = io.BytesIO()
+    image.save(sink, name, **options)
+    return sink.getvalue()
+
+
+def noise(size: tuple[int, int] = (48, 32)) -> Image.Image:
+    return Image.effect_noise(size, 80).convert("RGB")
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that says it is that large, and ends."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + header + struct.pack(">I", zlib.crc32(header))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_facts_of_a_sound_image(tmp_path: Path, name: str) -> None:
+    data = encoded(noise(), name)
+    # The name does not count: the first bytes do.
+    path = tmp_path / "image.dat"
+    path.write_bytes(data)
+    facts = check_local_image(path, LIMITS)
+    assert (facts.size, facts.format, facts.bytes) == ((48, 32), name.lower(), len(data))
+    assert facts.sha256 == hashlib.sha256(data).hexdigest()
+    assert facts.extension == {"JPEG": "jpg"}.get(name, name.lower())
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "the file is empty"),
+        (b"I am a text", "a text file, not an image that can be used: PNG, JPEG, WebP and BMP are accepted"),
+        ("Ich bin ein Text: größer".encode() * 100, "a text file"),
+        (b"\x00\x01\x02\x03", "a file of unknown kind"),
+        (b"<svg xmlns='x'/>", "an SVG"),
+        (b"<?xml version='1.0'?><svg/>", "XML, perhaps an SVG"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0", "PostScript"),
+        (b"%PDF-1.7", "a PDF"),
+        (b"\0\0\0\x20ftypheic", "HEIC, AVIF or a video"),
+        (encoded(noise(), "GIF"), "a GIF, not an image"),
+        (encoded(noise(), "TIFF"), "a TIFF, not an image"),
+        (png_header(50_000, 50_000), "50000 x 50000 pixels; at most 64,000,000 in all are accepted"),
+        (png_header(0, 0), "a damaged PNG"),
+        (encoded(Image.new("RGB", (7, 64))), "7 x 64 pixels; at least 8 x 8 are needed"),
+        (b"\x89PNG\r\n\x1a\n", "a damaged PNG, or one that is cut off"),
+        (b"\xff\xd8\xff\xe0", "a damaged JPEG, or one that is cut off"),
+        (b"RIFF\0\0\0\0WEBPVP8 ", "a damaged WEBP, or one that is cut off"),
+        (b"BM", "a damaged BMP, or one that is cut off"),
+    ],
+)
+def test_what_is_no_usable_image_is_refused_with_what_it_is(tmp_path: Path, data: bytes, message: str) -> None:
+    path = tmp_path / "image.png"
+    path.write_bytes(data)
+    with pytest.raises(InvalidInput) as caught:
+        check_local_image(path, LIMITS)
+    assert message in caught.value.message
+    for opener in (open_image, open_mask):
+        with pytest.raises(InvalidInput) as caught:
+            opener(data, LIMITS)
+        assert message in caught.value.message
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_that_is_cut_off_is_refused_before_it_is_sent(tmp_path: Path, name: str) -> None:
+    data = encoded(noise((400, 300)), name)
+    path = tmp_path / "image"
+    for share in (0.2, 0.5, 0.9):
+        path.write_bytes(data[: int(len(data) * share)])
+        with pytest.raises(InvalidInput, match=f"a damaged {name}, or one that is cut off"):
+            check_local_image(path, LIMITS)
+        with pytest.raises(InvalidInput, match=f"a damaged {name}, or one that is cut off"):
+            open_image(path.read_bytes(), LIMITS)
+
+
+def test_a_png_with_changed_bytes_is_refused_before_it_is_sent(tmp_path: Path) -> None:
+    data = bytearray(encoded(noise((400, 300))))
+    data[len(data) // 2] ^= 0xFF
+    (tmp_path / "a.png").write_bytes(data)
+    with pytest.raises(InvalidInput, match="a damaged PNG"):
+        check_local_image(tmp_path / "a.png", LIMITS)
+
+
+@pytest.mark.parametrize("name", ["PNG", "WEBP"])
+def test_an_animation_is_refused(name: str) -> None:
+    frames = [Image.new("RGB", (16, 16), colour) for colour in ("red", "green", "blue")]
+    data = encoded(frames[0], name, save_all=True, append_images=frames[1:])
+    with pytest.raises(InvalidInput, match="animated, 3 frames: give the one that is meant"):
+        open_image(data, LIMITS)
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    for path, message in [
+        (tmp_path / "missing.png", "no such file"),
+        (tmp_path, "a folder, not an image"),
+        (tmp_path / "a\0b", "."),
+        (tmp_path / ("x" * 5000), "."),
+        (Path("/dev/zero"), "not a regular file"),
+    ]:
+        with pytest.raises(InvalidInput, match=message):
+            check_local_image(path, LIMITS)
+
+
+def test_a_file_larger_than_the_limit_is_refused_unread(tmp_path: Path) -> None:
+    path = tmp_path / "large.png"
+    with path.open("wb") as file:
+        file.truncate(LIMITS.max_bytes + 1)
+    with pytest.raises(InvalidInput, match="67,108,865 bytes; at most 67,108,864 are accepted"):
+        check_local_image(path, LIMITS)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_applied_and_the_facts_agree(tmp_path: Path, orientation: int) -> None:
+    upright = Image.new("RGB", (32, 16), "black")
+    upright.paste("red", (0, 0, 8, 8))
+    undo = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}
+    stored = upright.transpose(Image.Transpose(undo[orientation])) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[274] = orientation
+    path = tmp_path / "a.png"
+    path.write_bytes(encoded(stored, "PNG", exif=exif))
+    assert check_local_image(path, LIMITS).size == (32, 16)
+    opened = open_image(path.read_bytes(), LIMITS)
+    assert opened.size == (32, 16)
+    assert opened.tobytes() == upright.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("image", "options", "rgb", "mask"),
+    [
+        (Image.new("RGB", (8, 8), (1, 2, 3)), {}, (1, 2, 3), 2),
+        (Image.new("RGBA", (8, 8), (255, 0, 0, 0)), {}, (255, 255, 255), 0),
+        (Image.new("RGBA", (8, 8), (255, 255, 255, 255)), {}, (255, 255, 255), 255),
+        (Image.new("RGBA", (8, 8), (0, 0, 0, 51)), {}, (204, 204, 204), 0),
+        (Image.new("LA", (8, 8), (0, 0)), {}, (255, 255, 255), 0),
+        (Image.new("L", (8, 8), 9), {}, (9, 9, 9), 9),
+        (Image.new("1", (8, 8), 1), {}, (255, 255, 255), 255),
+        (Image.new("I;16", (8, 8), 65535), {}, (255, 255, 255), 255),
+        (Image.new("I;16", (8, 8), 257 * 100), {}, (100, 100, 100), 100),
+        (Image.new("RGB", (8, 8), (9, 9, 9)), {"transparency": (9, 9, 9)}, (255, 255, 255), 0),
+        (Image.new("P", (8, 8), 0), {"transparency": bytes([0] * 256)}, (255, 255, 255), 0),
+    ],
+)
+def test_every_kind_of_png_becomes_what_a_viewer_shows(
+    image: Image.Image, options: dict[str, Any], rgb: tuple[int, int, int], mask: int
+) -> None:
+    data = encoded(image, "PNG", **options)
+    opened, opened_mask = open_image(data, LIMITS), open_mask(data, LIMITS)
+    assert (opened.mode, opened.getpixel((0, 0))) == ("RGB", rgb)
+    assert (opened_mask.mode, opened_mask.getpixel((0, 0))) == ("L", mask)
+
+
+def test_a_cmyk_jpeg_is_not_inverted() -> None:
+    data = encoded(Image.new("CMYK", (8, 8), (0, 255, 255, 0)), "JPEG")
+    red, green, blue = open_image(data, LIMITS).getpixel((4, 4))  # type: ignore[misc]
+    assert red > 240
+    assert green < 15
+    assert blue < 15
+
+
+@pytest.mark.parametrize(
+    ("size", "expected"), [((512, 512), (512, 512)), ((519, 513), (512, 512)), ((9, 15), (8, 8)), ((8, 64), (8, 64))]
+)
+def test_the_working_size_is_cut_down_to_multiples_of_8(size: tuple[int, int], expected: tuple[int, int]) -> None:
+    assert working_size(*size) == expected
+
+
+def test_fit_resizes_to_exactly_that_size_and_leaves_a_fitting_image_alone() -> None:
+    image = noise((50, 40))
+    assert fit(image, 50, 40) is image
+    assert fit(image, 64, 16).tobytes() == image.resize((64, 16), Image.Resampling.LANCZOS).tobytes()
+
+
+def test_a_thin_stroke_of_a_mask_lives_through_being_made_smaller() -> None:
+    mask = Image.new("L", (64, 64), 0)
+    mask.paste(255, (33, 0, 37, 64))
+    assert max(fit(mask, 16, 16).tobytes()) > 127
+
+
+def test_a_mask_has_the_size_of_its_image() -> None:
+    check_mask_matches((64, 48), (64, 48))
+    with pytest.raises(InvalidInput, match="the mask is 48 x 64 pixels, its image 64 x 48"):
+        check_mask_matches((64, 48), (48, 64))
+
+
+@pytest.mark.parametrize(
+    "address", ["a.png", "../in/a.png", "/abs/a.png", "C:\\a.png", "with space.png", "s3://bucket/a/b.png", "s3.png"]
+)
+def test_files_and_s3_addresses_are_accepted(address: str) -> None:
+    assert address_problem(address) is None
+    assert is_local(address) == (not address.startswith("s3://"))
+
+
+@pytest.mark.parametrize(
+    "address",
+    ["http://x/a", "HTTPS://x/a", "ftp://x/a", "file:///a", "data:image/png;base64,x", "s3://", "s3://b", "s3://bu/",
+     "s3:///key", "s3://b ucket/key", "s3://bucket/a\nb", "S3://bucket/key"],
+)  # fmt: skip
+def test_other_addresses_are_refused(address: str) -> None:
+    assert address_problem(address)
+
+
+@settings(deadline=None, max_examples=150)
+@given(st.data(), st.sampled_from(FORMATS))
+def test_damaged_bytes_give_an_image_or_a_clear_refusal_never_another_error(data: st.DataObject, name: str) -> None:
+    content = bytearray(encoded(Image.radial_gradient("L").resize((24, 16)).convert("RGB"), name))
+    for _ in range(data.draw(st.integers(0, 6))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    content = content[: data.draw(st.integers(1, len(content)))]
+    for opener in (open_image, open_mask):
+        try:
+            opener(bytes(content), ImageLimits(max_pixels=1_000_000)).tobytes()
+        except InvalidInput as error:
+            assert error.message
