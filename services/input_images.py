@@ -243,7 +243,8 @@ def _check_whole(image: ImageFile.ImageFile, name: str, data: bytes) -> None:
 
 def _damaged(name: str, error: Exception) -> InvalidInput:
     """Pillow names no closed list of what damaged input raises: OSError, SyntaxError, ValueError, struct.error, ..."""
-    return InvalidInput(f"a damaged {name.upper()}, or one that is cut off: {str(error) or type(error).__name__}")
+    detail = f": {error}" if isinstance(error, OSError | SyntaxError) else ""
+    return InvalidInput(f"a damaged {name.upper()}, or one that is cut off{detail}")
 
 
 def _orientation(image: Image.Image) -> int:

@@ -47,10 +47,11 @@ def build(tokenizer: CLIPTokenizer) -> CLIPModel:
 def tokens(tokenizer: CLIPTokenizer, texts: list[str], length: int | None = None) -> Tensor:
     """(n, length) token numbers; by default padded to the longest only."""
     padding = "max_length" if length else "longest"
-    return tokenizer(
+    found: Tensor = tokenizer(
         texts, padding=padding, truncation=True, max_length=length or tokenizer.model_max_length,
         return_tensors="pt",
     ).input_ids  # fmt: skip
+    return found
 
 
 def loss_of_batch(pictures: Tensor, words: Tensor, scale: Tensor) -> Tensor:
@@ -76,9 +77,10 @@ def train(work: Path, tokenizer: CLIPTokenizer, recipe: loop.Recipe = RECIPE) ->
             texts += [captions.caption(words, captions.wrong(words, s)) for s in some]
         texts = [captions.with_strangers(words, t) if words.random() < STRANGERS else t for t in texts]
         out = model(input_ids=tokens(tokenizer, texts).to(where), pixel_values=data.to_tensor(pictures[chosen], where))
-        return loss_of_batch(out.image_embeds.float(), out.text_embeds.float(), model.logit_scale.exp().clamp(max=100))  # type: ignore[operator]
+        scale = model.logit_scale.exp().clamp(max=100)  # type: ignore[operator]
+        return loss_of_batch(out.image_embeds.float(), out.text_embeds.float(), scale)
 
-    return loop.fit(recipe, build(tokenizer), loss_of, work)  # type: ignore[return-value]
+    return loop.fit(recipe, build(tokenizer), loss_of, work)
 
 
 @torch.no_grad()

@@ -74,10 +74,10 @@ def draw(scene: Scene, size: int, oversample: int = OVERSAMPLE) -> NDArray[np.ui
 
 def nearness(scene: Scene, size: int) -> NDArray[np.float32]:
     """(size, size) float32 in 0..1: 0 for the background, each thing's own nearness where it is seen."""
-    out = np.zeros((size, size), np.float32)
+    out: NDArray[np.float32] = np.zeros((size, size), np.float32)
     for thing in scene.things:
         share = np.asarray(thing_mask(thing, size * 2).reduce(2), np.float32) / 255
-        out = out * (1 - share) + thing.nearness * share
+        out = (out * (1 - share) + thing.nearness * share).astype(np.float32)
     return out
 
 

@@ -51,7 +51,7 @@ OWN: dict[str, tuple[type[DiffusionPipeline], dict[str, list[str]]]] = {
         },
     ),
 }
-UNUSED = {"safety_checker": [None, None], "image_encoder": [None, None]}
+UNUSED: dict[str, Any] = {"safety_checker": [None, None], "image_encoder": [None, None]}
 KINDS: dict[str, tuple[str, type[DiffusionPipeline]]] = {
     "txt2img": ("base", StableDiffusionPipeline),
     "img2img": ("base", StableDiffusionImg2ImgPipeline),
@@ -92,7 +92,11 @@ def text_tower(model: CLIPModel) -> CLIPTextModel:
 def export_base(out: Path, codec: nn.Module, model: CLIPModel, words: CLIPTokenizer, net: nn.Module) -> None:
     """Everything that txt2img and img2img need, and the two towers."""
     base = out / "base"
-    entries = {**SHARED, "unet": ["diffusers", "UNet2DConditionModel"], "scheduler": ["diffusers", "DDIMScheduler"]}
+    entries: dict[str, Any] = {
+        **SHARED,
+        "unet": ["diffusers", "UNet2DConditionModel"],
+        "scheduler": ["diffusers", "DDIMScheduler"],
+    }
     entries |= {**UNUSED, "feature_extractor": [None, None], "requires_safety_checker": False}
     _index(base, StableDiffusionPipeline, entries)
     _halved(codec).save_pretrained(base / "vae")  # type: ignore[operator]
@@ -114,13 +118,13 @@ def export_own(out: Path, name: str, net: nn.Module, estimator: DPTForDepthEstim
     """What one of the other pipelines has of its own."""
     kind, more = OWN[name]
     folder = out / name
-    entries = {**SHARED, **more, "unet": ["diffusers", "UNet2DConditionModel"]}
+    entries: dict[str, Any] = {**SHARED, **more, "unet": ["diffusers", "UNet2DConditionModel"]}
     entries["scheduler"] = ["diffusers", "DDIMScheduler"]
     if name == "inpaint":
-        entries |= {**UNUSED, "feature_extractor": [None, None], "requires_safety_checker": False}  # type: ignore[dict-item]
+        entries |= {**UNUSED, "feature_extractor": [None, None], "requires_safety_checker": False}
     if name == "upscale":
-        entries |= {"safety_checker": [None, None], "watermarker": [None, None], "feature_extractor": [None, None]}  # type: ignore[dict-item]
-        entries["max_noise_level"] = upscale.LEVELS  # type: ignore[assignment]
+        entries |= {"safety_checker": [None, None], "watermarker": [None, None], "feature_extractor": [None, None]}
+        entries["max_noise_level"] = upscale.LEVELS
         upscale.low_scheduler().save_pretrained(folder / "low_res_scheduler")
     _index(folder, kind, entries)
     _halved(net).save_pretrained(folder / "unet")  # type: ignore[operator]

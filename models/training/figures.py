@@ -35,7 +35,7 @@ def codec(models: Path, count: int) -> float:
     """PSNR of the VAE's reconstruction, dB."""
     pipeline = export.open_pipeline(models, "txt2img")
     pictures = tensor(render.drawn(render.trial_scenes(count)))
-    return float(np.mean([vae.measure(pipeline.vae, part) for part in pictures.split(50)]))
+    return float(np.mean([vae.measure(pipeline.vae, part) for part in torch.split(pictures, 50)]))
 
 
 def matching(models: Path, count: int) -> float:

@@ -17,7 +17,7 @@ from models.training import data, loop, txt2img, unet
 from models.training.scenes import Scene, Thing
 
 RECIPE = loop.Recipe("inpaint", steps=3_000, batch=32, rate=5e-4, warmup=100, averaging=0.998, seed=2)
-COUNT = 16_000  # scenes with a mask each
+COUNT = 10_000  # scenes with a mask each
 CHANNELS = 9
 
 
@@ -29,8 +29,8 @@ def around(thing: Thing, rng: np.random.Generator) -> NDArray[np.bool_]:
     places = (np.arange(size) + 0.5) / size
     dx, dy = np.abs(places[None, :] - x), np.abs(places[:, None] - y)
     if rng.random() < 0.6:
-        return (dx < room) & (dy < room)
-    return dx**2 + dy**2 < (1.15 * room) ** 2
+        return np.asarray((dx < room) & (dy < room), bool)
+    return np.asarray(dx**2 + dy**2 < (1.15 * room) ** 2, bool)
 
 
 def _box(rng: np.random.Generator) -> NDArray[np.bool_]:

@@ -70,7 +70,8 @@ def _palette() -> NDArray[np.float64]:
 def names(colours: NDArray[np.float64]) -> NDArray[np.intp]:
     """Number (in COLOURS) of the palette colour nearest to each L*a*b* colour."""
     distance = np.linalg.norm(colours[..., None, :] - _palette(), axis=-1)
-    return distance.argmin(-1)
+    nearest: NDArray[np.intp] = distance.argmin(-1)
+    return nearest
 
 
 def _border(array: NDArray[np.generic]) -> NDArray[np.generic]:
@@ -90,7 +91,8 @@ def _foreground(colours: NDArray[np.float64], named: NDArray[np.intp], ground: i
             for c, g in zip(colours, is_ground, strict=True)
         ]
     )
-    return np.linalg.norm(colours - rows[:, None, :], axis=-1) > APART
+    apart: Mask = np.linalg.norm(colours - rows[:, None, :], axis=-1) > APART
+    return apart
 
 
 def _main_colours(named: NDArray[np.intp], core: Mask) -> list[int]:

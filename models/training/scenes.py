@@ -137,7 +137,7 @@ def _single(rng: np.random.Generator, background: str) -> tuple[tuple[Thing, ...
 
 def _pair(rng: np.random.Generator, background: str) -> tuple[tuple[Thing, ...], dict[str, str | int | None]]:
     """Two things apart from each other along one axis."""
-    looks = []
+    looks: list[tuple[str, str]] = []
     for _ in range(2):
         looks.append((_pick(rng, COLOURS, background, *(c for c, _ in looks)), _pick(rng, SHAPES)))
     radii = rng.uniform(0.14, 0.2, 2)

@@ -67,4 +67,4 @@ def train(work: Path, parts: Parts, recipe: loop.Recipe = RECIPE) -> UNet2DCondi
         noised, steps, v = process.pose(clean, rng)
         return unet.v_loss(model, noised, steps, unet.dropped(words, empty, rng), v)
 
-    return loop.fit(recipe, unet.build(), loss_of, work)  # type: ignore[return-value]
+    return loop.fit(recipe, unet.build(), loss_of, work)

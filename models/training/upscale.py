@@ -44,7 +44,8 @@ def build() -> UNet2DConditionModel:
 def shrunk(large: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(n, 4s, 4s, 3) to (n, s, s, 3): the mean of each 4x4 pixels."""
     n, side = large.shape[0], large.shape[1] // 4
-    return large.reshape(n, side, 4, side, 4, 3).mean((2, 4)).round().astype(np.uint8)
+    small: NDArray[np.uint8] = large.reshape(n, side, 4, side, 4, 3).mean((2, 4)).round().astype(np.uint8)
+    return small
 
 
 def pieces(work: Path, count: int = COUNT) -> NDArray[np.uint8]:

@@ -23,6 +23,7 @@ DECODER = loop.Recipe("decoder", steps=1_000, batch=24, rate=1e-3, averaging=0.9
 LATENT_PULL = 1e-5
 SCALING = 0.08333  # StableDiffusionUpscalePipeline sets its codec to this, whatever was asked for
 CROP_SHARE = 0.2
+SQUARED = 4.0  # weight of the squared error, while the decoder is trained alone
 
 
 def build() -> AutoencoderKL:
@@ -76,10 +77,10 @@ def train(work: Path, recipe: loop.Recipe = RECIPE) -> AutoencoderKL:
         spread = model.encode(true).latent_dist  # type: ignore[operator]
         noise = torch.randn(spread.mean.shape, generator=rng).to(true.device)
         out = model.decode(spread.mean + spread.std * noise).sample  # type: ignore[operator]
-        pull = 0.5 * (spread.mean**2 + spread.var - 1.0 - spread.logvar).mean()
+        pull: Tensor = 0.5 * (spread.mean**2 + spread.var - 1.0 - spread.logvar).mean()
         return reconstruction_loss(out.float(), true) + LATENT_PULL * pull
 
-    return _scaled(loop.fit(recipe, build(), loss_of, work), work)  # type: ignore[arg-type]
+    return _scaled(loop.fit(recipe, build(), loss_of, work), work)
 
 
 def train_decoder(work: Path, codec: AutoencoderKL, recipe: loop.Recipe = DECODER) -> AutoencoderKL:
@@ -99,13 +100,16 @@ def train_decoder(work: Path, codec: AutoencoderKL, recipe: loop.Recipe = DECODE
             amount = 0.1 * torch.rand(len(true), 1, 1, 1, generator=rng).to(true.device)
             amount[len(true) // 2 :] = 0
             latents = latents + amount * noise / codec.config.scaling_factor
-        return reconstruction_loss(model(latents).float(), true)
+        out: Tensor = model(latents).float()
+        loss: Tensor = reconstruction_loss(out, true) + SQUARED * (out - true).square().mean()
+        return loss
 
     part = _Decoder(codec)
     tuned = loop.fit(recipe, part, loss_of, work)
     codec.decoder.load_state_dict(tuned.decoder.state_dict())  # type: ignore[union-attr]
     codec.post_quant_conv.load_state_dict(tuned.first.state_dict())  # type: ignore[union-attr]
-    return codec.requires_grad_(False).eval()
+    codec.requires_grad_(False).eval()
+    return codec
 
 
 class _Decoder(nn.Module):
@@ -128,7 +132,7 @@ def _scaled(codec: AutoencoderKL, work: Path) -> AutoencoderKL:
     The convolutions next to the latents take it up: pictures come back the same.
     """
     batch = data.to_tensor(data.pictures(work)[:1000], loop.device())
-    latents = torch.cat([codec.encode(part).latent_dist.mean for part in batch.split(100)])
+    latents = torch.cat([codec.encode(part).latent_dist.mean for part in torch.split(batch, 100)])
     middle, stretch = latents.mean((0, 2, 3)), 1.0 / (SCALING * latents.std((0, 2, 3)))
     into, out_of = codec.quant_conv, codec.post_quant_conv
     into.weight[:4] *= stretch[:, None, None, None]

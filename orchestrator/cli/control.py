@@ -17,7 +17,10 @@ from services.cli.output import print_json, say
 @json_option
 @service_options
 def pause(job: str, reason: str, as_json: bool, **options: Any) -> None:
-    """Stop handing out a job's tasks. Running tasks stop after their batch; nothing finished is lost."""
+    """Stop handing out a job's tasks.
+
+    Running tasks stop after their batch; nothing finished is lost.
+    """
     _tell(job, Client(take_settings(options)).pause(job, reason), as_json)
 
 
@@ -36,7 +39,10 @@ def resume(job: str, as_json: bool, **options: Any) -> None:
 @json_option
 @service_options
 def cancel(job: str, reason: str, as_json: bool, **options: Any) -> None:
-    """End a job with what it has. Final; finished images stay and can be fetched."""
+    """End a job with what it has; final.
+
+    Running tasks stop within a denoising step. Finished images stay and can be fetched.
+    """
     _tell(job, Client(take_settings(options)).cancel(job, reason), as_json)
 
 
@@ -46,7 +52,9 @@ def cancel(job: str, reason: str, as_json: bool, **options: Any) -> None:
 @json_option
 @service_options
 def priority(job: str, weight: int, as_json: bool, **options: Any) -> None:
-    """Set a job's weight (100 at first): twice the weight, twice the share of the workers.
+    """Set a job's weight, from 1 to 10,000.
+
+    Twice the weight, twice the share of the workers. A job starts with 100.
 
     Example:
 
@@ -68,6 +76,8 @@ def priority(job: str, weight: int, as_json: bool, **options: Any) -> None:
 @service_options
 def retry(job: str, classes: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Render a job's failed rows again, into the same job.
+
+    Rows that are done stay as they are. The job must have ended.
 
     Examples:
 

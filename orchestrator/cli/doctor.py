@@ -30,9 +30,10 @@ LEVEL_WIDTH, NAME_WIDTH = 7, 21
 @json_option
 @service_options
 def doctor(as_json: bool, **options: Any) -> None:
-    """Check Redis, the object store, the orchestrator, the workers and this machine, and say what to do.
+    """Check the services and this machine, and say what to do.
 
-    Exit status: 0, or 4 where a service is wrong. Writes one small object to the store, and deletes it.
+    Looks at Redis, the object store, the orchestrator, the workers, the device and the models. Writes one small
+    object to the store, and deletes it. Exit status: 0, or 4 where a service is wrong.
     """
     settings = take_settings(options)
     found: list[Finding] = []

@@ -15,13 +15,14 @@ from services.cli.output import print_json, say
 
 @click.command()
 @click.argument("job")
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="folder; default: ./JOB")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="folder for the images; default: JOB")
 @json_option
 @service_options
 def fetch(job: str, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Download a job's images and metadata.jsonl, each file verified. Works in mid-job; goes on where it stopped.
+    """Download a job's images and their metadata.
 
-    Files are named by row id. The folder opens as a Hugging Face imagefolder.
+    Every file is verified. Works in mid-job, and goes on where it stopped. Files are named by row id. The folder
+    opens as a Hugging Face imagefolder.
 
     Example:
 

@@ -1,6 +1,5 @@
 """The console command `promptmill`. Its commands load from the entry-point group `promptmill.commands`."""
 
-import inspect
 import sys
 from importlib.metadata import entry_points
 
@@ -26,7 +25,8 @@ class Commands(click.RichGroup):
     """Commands of every installed package, found by entry point and loaded when used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        order = ["run", "validate", "submit", "status", "list", "fetch", "pause", "resume", "cancel", "priority"]
+        order = ["run", "validate", "submit", "status", "list", "fetch"]
+        order += ["pause", "resume", "cancel", "priority", "retry", "doctor"]
         names = {point.name for point in entry_points(group=COMMAND_GROUP)}
         return [name for name in order if name in names] + sorted(names - set(order))
 
@@ -36,17 +36,8 @@ class Commands(click.RichGroup):
                 command: click.Command = point.load()
             except ImportError as error:
                 return _unavailable(cmd_name, error)
-            command.help = _with_examples(command.help)
             return command
         return None
-
-
-def _with_examples(text: str | None) -> str | None:
-    """Indented paragraphs of a help text are kept as they are; click's sign for that is a line with a backspace."""
-    if text is None:
-        return None
-    paragraphs = inspect.cleandoc(text).split("\n\n")
-    return "\n\n".join(f"\b\n{part}" if part.startswith("    ") else part for part in paragraphs)
 
 
 def _unavailable(name: str, error: ImportError) -> click.Command:
@@ -64,7 +55,7 @@ def _unavailable(name: str, error: ImportError) -> click.Command:
 
 
 @click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
-@click.rich_config({"text_paragraph_linebreaks": "\n\n", "default_panels_first": True})
+@click.rich_config({"text_paragraph_linebreaks": "\n\n", "padding_helptext_first_line": (0, 0, 1, 0)})
 @click.version_option(promptmill_version(), prog_name="promptmill")
 def cli() -> None:
     """Render prompt manifests: every image exactly once, with the recipe that made it.

@@ -18,7 +18,7 @@ from services.cli.output import print_json, say
 
 @click.command()
 @click.argument("manifest", type=click.Path(path_type=Path, allow_dash=True))
-@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="folder for the images; default: ./JOB")
+@click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="folder for the images; default: JOB")
 @click.option("--workers", type=click.IntRange(1, 64), metavar="N", default=1, show_default=True, help="processes")
 @click.option("--gpus", metavar="all|0,1,...", help="one worker for each of these GPUs instead of --workers")
 @click.option("--exact", is_flag=True, help="batches of one: bit-equal images on the same device and versions")
@@ -28,9 +28,10 @@ from services.cli.output import print_json, say
 @manifest_options
 @local_options
 def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None:
-    """Render a manifest on this machine: Redis, an object store and workers are started, and ended with it.
+    """Render a manifest on this machine, and fetch its images.
 
-    Given again with the same --job-id it goes on where it stopped: nothing is rendered twice.
+    Redis, an object store, an orchestrator and the workers are started for it, and ended with it. Given again
+    with the same --job-id it goes on where it stopped: nothing is rendered twice.
 
     Examples:
 

@@ -20,7 +20,9 @@ from services.store import ObjectStore
 @click.command()
 @service_options
 def orchestrator(**options: Any) -> None:
-    """Run the dispatcher: it finds jobs in the store, hands out their tasks and finalizes them.
+    """Run the dispatcher, which hands out tasks.
+
+    It finds jobs in the store, sends their tasks to the workers and finalizes them.
 
     It holds nothing that it cannot read again: stop it, kill it or start a second one at any time.
     """

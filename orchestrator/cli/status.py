@@ -26,6 +26,8 @@ NUMBERS = frozenset(COLUMNS[2:])
 def status(job: str | None, watch: bool, as_json: bool, **options: Any) -> None:
     """Tell where a job stands, or all jobs.
 
+    Rows done, failed and in flight, images, images a second, and when it will be done.
+
     Examples:
 
         promptmill status my-job --watch

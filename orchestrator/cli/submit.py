@@ -27,7 +27,9 @@ from services.cli.output import print_json, print_table, say
 @cut_options
 @service_options
 def validate(manifest: Path, as_json: bool, **options: Any) -> None:
-    """Check a manifest: every fault with its line, or what it would come to. Nothing is sent.
+    """Check a manifest; nothing is sent.
+
+    Prints every fault with its line, or what the manifest would come to.
 
     Examples:
 
@@ -68,7 +70,9 @@ def _show(report: ValidationReport) -> None:
 @submit_options
 @service_options
 def submit(manifest: Path, as_json: bool, **options: Any) -> None:
-    """Submit a manifest; prints the job's id. The same id with the same manifest goes on where it stopped.
+    """Submit a manifest, and print the job's id.
+
+    The same id with the same manifest goes on where it stopped.
 
     Examples:
 

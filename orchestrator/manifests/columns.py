@@ -67,7 +67,7 @@ class Columns:
             return None
         plan = self.plan(names)
         for problem in plan.problems:
-            faults.add(line, problem.message, field=shorten(problem.column))
+            faults.add(line, problem.message, field=problem.column)
         missing = self._report_unseen(line, faults, names)
         if not plan.fields and not missing:
             shown = ", ".join(shorten(name) for name in names[:10])

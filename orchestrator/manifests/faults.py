@@ -37,18 +37,20 @@ class Faults:
 
         Args:
             line: from 1, as an editor counts; None: the whole file.
+            field: the field or column; shortened here.
             message: what was expected.
             value: what was found; shortened here. None: nothing to show.
             kind: groups faults whose messages differ; default: the message.
         """
         self._total += 1
+        field = None if field is None else shorten(field)
         key = (field, kind or message)
         seen = self._kinds.get(key, 0)
         if seen or len(self._kinds) < self._keep:
             self._kinds[key] = seen + 1
         if seen < self._keep_of_a_kind and len(self._kept) < self._keep:
             shown = None if value is None or value == "" else shorten(value)
-            self._kept.append(Fault(line=line, field=field, value=shown, message=message))
+            self._kept.append(Fault(line=line, field=field, value=shown, message=_printable(message)))
 
     def extend(self, error: ManifestError) -> None:
         """Add the faults of an error that another part raised."""
@@ -86,5 +88,10 @@ def shorten(value: Any) -> str:
         return "true" if value else "false"
     # Cut before escaping: a value can be megabytes long.
     text = value[: VALUE_LENGTH + 1] if isinstance(value, str) else str(value)
-    text = "".join(mark if mark.isprintable() else ascii(mark)[1:-1] for mark in text)
+    text = _printable(text)
     return text if len(text) <= VALUE_LENGTH else text[: VALUE_LENGTH - 1] + "…"
+
+
+def _printable(text: str) -> str:
+    """Nothing that a terminal would obey, or that shows text in another order."""
+    return text if text.isprintable() else "".join(m if m.isprintable() else ascii(m)[1:-1] for m in text)

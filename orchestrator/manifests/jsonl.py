@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from orchestrator.manifests.columns import MOST_COLUMNS, ColumnPlan, Columns
-from orchestrator.manifests.faults import Faults, shorten
+from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.options import ReadLimits
 from orchestrator.manifests.source import Line, Record, not_utf8
 
@@ -32,9 +32,7 @@ def jsonl_records(lines: Iterable[Line], columns: Columns, limits: ReadLimits, f
             faults.add(line, f"nested more than {most} levels deep")
             continue
         if len(row) > MOST_COLUMNS:
-            faults.add(
-                line, f"{len(row):,} keys; at most {MOST_COLUMNS:,} are accepted", kind="too many keys"
-            )
+            faults.add(line, f"{len(row):,} keys; at most {MOST_COLUMNS:,} are accepted", kind="too many keys")
             continue
         plan = columns.plan(tuple(row))
         if plan.plain:
@@ -47,7 +45,7 @@ def jsonl_records(lines: Iterable[Line], columns: Columns, limits: ReadLimits, f
 
 def _split(line: int, row: dict[str, Any], plan: ColumnPlan, faults: Faults) -> tuple[dict[str, Any], dict[str, Any]]:
     for problem in plan.problems:
-        faults.add(line, problem.message, field=shorten(problem.column))
+        faults.add(line, problem.message, field=problem.column)
     if plan.unnamed:
         faults.add(line, "a key without a name", value=row[""])
     extra = {column: row.pop(column) for _, column in plan.extra}
@@ -65,7 +63,7 @@ def _keys_are_single(line: int, text: bytes, row: dict[str, Any], faults: Faults
     """A parser takes the last of a key given twice, and says nothing."""
     twice = _keys_given_twice(text, row)
     for key in twice:
-        faults.add(line, "the key stands twice in the object", field=shorten(key))
+        faults.add(line, "the key stands twice in the object", field=key)
     return not twice
 
 

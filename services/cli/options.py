@@ -36,8 +36,9 @@ def service_options(command: Command) -> Command:
 
 
 def local_options(command: Command) -> Command:
-    """`--data-dir` and `--models-file`."""
+    """`--data-dir` and `--models-file`. A command's own options come first in its help."""
     path = click.Path(path_type=Path)
+    command = click.option_panel("Options")(command)
     for option in reversed(
         [
             click.option(
@@ -143,7 +144,7 @@ def submit_options(command: Command) -> Command:
     weight = click.IntRange(1, 10_000)
     for option in reversed(
         [
-            click.option("--job-id", metavar="ID", help="id of the job; default: made from the file's name and the time"),
+            click.option("--job-id", metavar="ID", help="id of the job; default: by file name and time"),
             click.option(
                 "--priority",
                 type=weight,

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 import orjson
@@ -14,8 +15,9 @@ from schemas.errors import ManifestError, PromptmillError
 SHOWN_FAULTS = 100
 
 
+@cache
 def err() -> Console:
-    """The console for progress and messages."""
+    """The console for progress and messages: one in a process, so that a message does not cut a progress bar."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
 
 
@@ -27,7 +29,7 @@ def print_json(value: Any) -> None:
 
 def print_table(columns: list[str], rows: list[list[str]], *, numbers: frozenset[str] = frozenset()) -> None:
     """A table for people on standard output; plain columns where it is not a terminal."""
-    table = Table(box=None, pad_edge=False, header_style="bold")
+    table = Table(box=None, pad_edge=False, header_style="bold", show_header=any(columns))
     for name in columns:
         table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
     for row in rows:

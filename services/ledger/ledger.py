@@ -15,13 +15,13 @@ published -> again (its message is gone), `split` moves a task to its open rows,
 a loss needs an expired lease, so two dispatchers cannot count one loss twice. Nothing leaves `counted`.
 """
 
-import json
 import secrets
 import string
 from collections.abc import Iterable, Mapping
 from importlib import resources
 from typing import Any, cast
 
+from pydantic import ValidationError
 from redis import Redis
 from redis.commands.core import Script
 
@@ -40,6 +40,7 @@ from services.redis_errors import mapped_errors
 
 SCRIPTS = ("open", "take", "lease", "renew", "release", "requeue", "split", "count", "steer", "grow", "drop")
 SAMPLES = 30
+SAMPLES_SECONDS = 3600
 _TOKEN_LETTERS = string.digits + string.ascii_lowercase
 _META_NUMBERS = ("priority", "tasks", "counted", "done", "failed", "images", "cursor", "opened")
 _META_STREAK = ("streak", "head_rows", "head_failures")
@@ -204,6 +205,7 @@ class Ledger:
         with mapped_errors(self._place):
             self._redis.rpush(key, f"{now}|{images}")
             self._redis.ltrim(key, -SAMPLES, -1)
+            self._redis.expire(key, SAMPLES_SECONDS)
 
     def rate(self, job: str) -> float:
         """Images per second over the last samples; 0 where there is no movement to see."""
@@ -242,7 +244,7 @@ class Ledger:
         with mapped_errors(self._place):
             found = self._redis.hgetall(f"{self._prefix}:workers")
         oldest = self.now() - int(within_seconds * 1000)
-        reports = [WorkerReport.model_validate(json.loads(text)) for text in found.values()]
+        reports = [report for report in map(_report, found.values()) if report is not None]
         silent = [report.worker for report in reports if report.seen < oldest]
         if silent:
             with mapped_errors(self._place):
@@ -281,6 +283,13 @@ class Ledger:
         """Redis' own account of itself."""
         with mapped_errors(self._place):
             return cast(Mapping[str, Any], self._redis.info("server"))
+
+
+def _report(text: str) -> WorkerReport | None:
+    try:
+        return WorkerReport.model_validate_json(text)
+    except ValidationError:
+        return None  # of a worker of another version, which is there all the same
 
 
 def _flight(member: str, since: int, lease: str | None) -> Flight:

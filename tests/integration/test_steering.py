@@ -15,19 +15,21 @@ def prompts(count: int, text: str = "picture") -> list[dict[str, object]]:
     return [{"prompt": f"{text} {number}"} for number in range(count)]
 
 
-def test_a_paused_job_stands_still_and_a_resumed_one_ends(mill: Mill) -> None:
+def test_a_paused_job_stands_still_and_a_resumed_one_goes_on(mill: Mill) -> None:
     mill.orchestrator()
     mill.worker(**SLOW)
-    mill.submit(prompts(200), "pause")
+    mill.submit(prompts(2000), "pause")
     mill.wait_for_images("pause", 16)
-    mill.command("pause", "pause", "--reason", "lunch")
+    mill.client.pause("pause", "lunch")
     mill.until(lambda: mill.client.status("pause").in_flight == 0, what="the running task's stop")
     stood = sum(mill.rendered("pause").values())
     status = mill.client.status("pause")
     assert (status.state, status.reason) == ("paused", "lunch")
-    assert stood < 200
-    mill.command("resume", "pause")
-    assert mill.wait_for("pause").done == 200
+    assert stood < 2000
+    mill.client.resume("pause")
+    mill.until(lambda: sum(mill.rendered("pause").values()) > stood + 32, what="more images")
+    mill.client.cancel("pause")
+    assert mill.wait_for("pause").done > stood
     assert max(mill.rendered("pause").values()) == 1, "a batch was thrown away by a pause"
     mill.check_invariant("pause")
 

@@ -10,12 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from schemas.catalogue import ModelEntry, parse_source
+from schemas.catalogue import parse_source
 from schemas.errors import SettingsError
 from services.catalogue import Catalogue
 from services.cli.findings import Finding, ok, warning
 from services.settings import Settings
-from workers.models.folders import ModelFolder, read_folder
+from workers.models.inspection import inspect_model
 
 LIBRARIES = ("torch", "diffusers", "transformers", "safetensors", "accelerate")
 INSTALL = "pip install 'promptmill[worker]'"
@@ -80,11 +80,11 @@ def _describe(cuda: Any, number: int) -> str:
 
 
 def _has_nvidia() -> bool:
-    return Path("/dev/nvidia0").exists() or Path("/proc/driver/nvidia/version").exists() or bool(_smi())
-
-
-def _smi() -> str | None:
-    return shutil.which("nvidia-smi")
+    return (
+        Path("/dev/nvidia0").exists()
+        or Path("/proc/driver/nvidia/version").exists()
+        or bool(shutil.which("nvidia-smi"))
+    )
 
 
 def check_models(settings: Settings) -> Iterator[Finding]:
@@ -93,43 +93,17 @@ def check_models(settings: Settings) -> Iterator[Finding]:
         catalogue = Catalogue.load(settings.models_file)
     except SettingsError:
         return  # told by the catalogue's own check
-    here, broken = [], {}
-    for alias, entry in catalogue:
-        state = _state(entry)
-        if state is None:
-            here.append(alias)
-        elif state:
-            broken[alias] = state
+    reports = [inspect_model(alias, entry) for alias, entry in catalogue]
+    here = [report.alias for report in reports if report.ready]
     others = len(catalogue.entries) - len(here)
     todo = f"; {others} more come with `promptmill models pull NAME`, or when a job first names them" if others else ""
     yield ok("models", f"{', '.join(here) or 'none'} here{todo}")
-    for alias, state in broken.items():
-        yield warning("models", f"{alias}: {state}", f"promptmill models pull {alias}")
+    for report in reports:
+        for source in report.sources:
+            gone = source.state == "missing" and parse_source(source.source).kind == "folder"
+            if source.state == "broken" or gone:
+                yield warning("models", f"{report.alias}: {source.source}: {source.detail}", report.hint)
     yield from _room()
-
-
-def _state(entry: ModelEntry) -> str | None:
-    """None: it is here; empty: it is not; else what is wrong with it."""
-    for source in dict.fromkeys((entry.source, *entry.sources.values())):
-        kind, place = parse_source(source)
-        if kind == "folder" and not Path(place).expanduser().is_dir():
-            return f"no folder {place}"
-        if kind == "builtin":
-            continue  # made when it is first used
-        folder = read_folder(Path(place).expanduser()) if kind == "folder" else _cached(place, entry)
-        if folder is None:
-            return ""
-        if faults := folder.faults():
-            return "; ".join(faults)
-    return None
-
-
-def _cached(place: str, entry: ModelEntry) -> ModelFolder | None:
-    try:
-        from workers.models.hub import cached_hub_folder
-    except ImportError:
-        return None
-    return cached_hub_folder(place, entry.revision, entry.variant)
 
 
 def _room() -> Iterator[Finding]:

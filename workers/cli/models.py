@@ -19,12 +19,9 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 def _place_options(command: Command) -> Command:
     """`--data-dir`, `--models-file`: the settings that models depend on."""
-    for name, what in (
-        ("data-dir", "local data [PROMPTMILL_DATA_DIR]"),
-        ("models-file", "your own models.toml [PROMPTMILL_MODELS_FILE]"),
-    ):
-        command = click.option(f"--{name}", type=click.Path(path_type=Path), help=what)(command)
-    return command
+    path = click.Path(path_type=Path)
+    command = click.option("--models-file", type=path, help="your own models.toml [PROMPTMILL_MODELS_FILE]")(command)
+    return click.option("--data-dir", type=path, help="local data [PROMPTMILL_DATA_DIR]")(command)
 
 
 @click.group()

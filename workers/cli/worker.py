@@ -25,13 +25,16 @@ from workers.workplace import NAME_VARIABLE
 @click.option("--engine", metavar="NAME", hidden=True, help="what renders: diffusers, or module:attribute")
 @service_options
 def worker(gpus: str | None, count: int | None, engine: str | None, **options: Any) -> None:
-    """Render tasks until TERM or Ctrl-C: the running task stops at its next step, finished images are kept.
+    """Render tasks until TERM or Ctrl-C.
+
+    Without options: one worker, on the GPU if there is one, else on the CPU. When told to end, it stops the
+    running task at its next denoising step; finished images are kept.
 
     Examples:
 
-        promptmill worker                  one worker: on the GPU if there is one, else on the CPU
-        promptmill worker --gpus all       one for each GPU
-        promptmill worker --count 2        two on the CPU
+        promptmill worker
+        promptmill worker --gpus all
+        promptmill worker --count 2
     """
     given = {
         "exact": options.pop("exact") or None,

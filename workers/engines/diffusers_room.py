@@ -70,13 +70,15 @@ class DiffusersRoom:
         )
 
     def batch_limit(self, row: PlannedRow) -> int:
-        """Most images like this row's in one denoising loop; 1 in exact mode."""
-        if self._settings.exact:
+        """Most images like this row's in one denoising loop; 1 in exact mode, and for a model that is unknown."""
+        alias = self._catalogue.names.get(row.model)
+        if self._settings.exact or alias is None:
             return 1
         if self._settings.max_batch:
             return self._settings.max_batch
-        alias, entry = self._resolve(row.model)
-        return batch_limit(row, entry, self.device, self.dtype, self._free(), alias in self._pool.loaded())
+        entry = self._catalogue.entries[alias]
+        free = 0 if self.device.type == "cpu" else self._free()
+        return batch_limit(row, entry, self.device, self.dtype, free, alias in self._pool.loaded())
 
     def load(self, model: str, on_progress: Callable[[], None]) -> None:
         """Bring a model's files here, and its weights into memory. Of a model with several sources the weights
@@ -122,7 +124,8 @@ class DiffusersRoom:
         """
         pipe = self._pipeline(self._ready(row.model), row.pipeline)
         told = []
-        for name, text in (("prompt", row.prompt), ("negative_prompt", row.negative_prompt)):
+        negative = row.negative_prompt if row.guidance_scale > 1 else ""
+        for name, text in (("prompt", row.prompt), ("negative_prompt", negative)):
             tail = cut_off(pipe, text)
             if tail:
                 told.append(f"{name}: the text encoder reads 77 tokens and never sees {tail[:200]!r}")

@@ -1,16 +1,16 @@
 -- Count a member whose rows all have an outcome, once.
 -- ARGV: member, done, failed, images, units, failures that can pause the job, their class.
--- Returns 1 where this call counted it, 0 where it was counted already, -1 where the job is not known,
+-- Returns 1 where this call counted it, 0 where it was counted already, -1 where the job or the task is not known,
 -- -2 where its rows are counted one by one.
 local member = ARGV[1]
-if redis.call('EXISTS', META) == 0 then return -1 end
+if not is_known(member) then return -1 end
 if is_counted(member) then
   forget(member)
   return 0
 end
 local task, alone = task_of(member)
 local task_member = tostring(task)
-if not alone and redis.call('HEXISTS', ROWS_LEFT, member) == 1 then return -2 end
+if is_split(member) then return -2 end
 local whole = true
 if alone then
   redis.call('SREM', OPEN_ROWS, member)

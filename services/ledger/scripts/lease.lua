@@ -2,14 +2,18 @@
 -- ARGV: member, worker, lease in ms, random characters. Returns the answer, then the token or the reason.
 local member = ARGV[1]
 local state = redis.call('HGET', META, 'state')
-if not state then return {'unknown', ''} end
+if not is_known(member) then return {'unknown', ''} end
 if is_counted(member) then
   forget(member)
   return {'counted', ''}
 end
-local _, alone = task_of(member)
-if not alone and redis.call('HEXISTS', ROWS_LEFT, member) == 1 then return {'split', ''} end
-if lease_of(member) then return {'leased', ''} end
+if is_split(member) then return {'split', ''} end
+local holder, _, worker = lease_of(member)
+if holder then
+  -- The same request once more: the connection broke before its answer.
+  if worker == ARGV[2] and string.sub(holder, 13) == ARGV[4] then return {'granted', holder} end
+  return {'leased', ''}
+end
 if state ~= 'running' then
   redis.call('ZREM', FLIGHT, member)
   redis.call('ZADD', AGAIN, 'NX', now, member)

@@ -11,14 +11,25 @@ local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local function lease_of(member)
   local text = redis.call('HGET', LEASES, member)
   if not text then return nil end
-  local token, expiry = string.match(text, '^(%w+)|(%d+)|')
-  return token, tonumber(expiry)
+  local token, expiry, worker = string.match(text, '^(%w+)|(%d+)|([^|]*)|')
+  return token, tonumber(expiry), worker
 end
 
 local function task_of(member)
   local dot = string.find(member, '.', 1, true)
   if dot then return tonumber(string.sub(member, 1, dot - 1)), true end
   return tonumber(member), false
+end
+
+-- Whether the job has such a task: a garbage message must not make one.
+local function is_known(member)
+  local tasks = redis.call('HGET', META, 'tasks')
+  return tasks and (task_of(member)) < tonumber(tasks)
+end
+
+-- Whether a task's rows go one by one.
+local function is_split(member)
+  return redis.call('HEXISTS', ROWS_LEFT, member) == 1
 end
 
 -- Nothing is left to do for this member: its task is counted, or its row is.

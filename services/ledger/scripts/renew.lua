@@ -2,8 +2,8 @@
 -- ARGV: member, token, lease in ms, worker, rows, images. Returns the answer and the job's state.
 local member, token = ARGV[1], ARGV[2]
 local state = redis.call('HGET', META, 'state')
-if not state then return {'missing', ''} end
-if is_counted(member) then return {'lost', state} end
+if not is_known(member) then return {'missing', ''} end
+if is_counted(member) or is_split(member) then return {'lost', state} end
 local holder = lease_of(member)
 if holder and holder ~= token then return {'lost', state} end
 local text = token .. '|' .. (now + tonumber(ARGV[3])) .. '|' .. ARGV[4] .. '|' .. ARGV[5] .. '|' .. ARGV[6]

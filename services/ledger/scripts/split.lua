@@ -1,6 +1,6 @@
 -- Send a task's open rows one by one from now on. ARGV: member of the task, then the rows' members.
 local member = ARGV[1]
-if is_counted(member) or redis.call('HEXISTS', ROWS_LEFT, member) == 1 or lease_of(member) then return 0 end
+if not is_known(member) or is_counted(member) or is_split(member) or lease_of(member) then return 0 end
 redis.call('ZREM', FLIGHT, member)
 redis.call('ZREM', AGAIN, member)
 for position = 2, #ARGV do

@@ -22,8 +22,7 @@ local cursor, tasks = tonumber(meta[3]), tonumber(meta[4])
 local last = math.min(tasks, cursor + 5000)  -- a bound on one script's work; the next look goes on
 while #taken < 2 * wanted and cursor < last do
   local member = tostring(cursor)
-  local split = redis.call('HEXISTS', ROWS_LEFT, member) == 1
-  if not split and not redis.call('ZSCORE', FLIGHT, member) and not redis.call('ZSCORE', AGAIN, member) then
+  if not is_split(member) and not redis.call('ZSCORE', FLIGHT, member) and not redis.call('ZSCORE', AGAIN, member) then
     take(member)
   end
   cursor = cursor + 1

@@ -6,7 +6,7 @@ from orchestrator.manifests.names import COLUMN_FIELDS, edit_distance, near_fiel
 from schemas.rows import FIELD_NAMES
 
 # Columns of published data sets and of people's own sheets.
-USERS_OWN = (
+USERS_OWN = (  # noqa: SIM905 - a hundred words are easier to read so
     "Category Challenge Note note notes caption text title url image_url image_id prompt_id "
     "prompt_en file_name filename width_cm source split label labels tag tags score aesthetic "
     "index idx name row number hash sha256 date time timestamp language lang "

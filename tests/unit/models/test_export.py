@@ -1,0 +1,71 @@
+"""Exported folders load with the plain diffusers calls, offline, and share what they can."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from models.training import clip, depth, export, render, scenes, tokenizer, unet, upscale, vae  # noqa: E402
+
+pytestmark = [
+    pytest.mark.engine,
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore:In CPU autocast"),
+]
+TEXT = ["a red circle on a blue background"]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("shapes")
+    torch.manual_seed(0)
+    words = tokenizer.build(out / "words")
+    codec = vae.build()
+    codec.register_to_config(scaling_factor=vae.SCALING)
+    export.export_base(out, codec, clip.build(words), words, unet.build())
+    export.export_own(out, "inpaint", unet.build(9))
+    export.export_own(out, "upscale", upscale.build())
+    export.export_own(out, "depth", unet.build(5), depth.build_estimator())
+    return out
+
+
+@pytest.mark.parametrize("name", export.KINDS)
+def test_every_pipeline_renders(exported: Path, name: str) -> None:
+    pipeline = export.open_pipeline(exported, name)
+    picture = render.drawn([next(scenes.stream(1, training=True))])
+    inputs = {
+        "txt2img": {},
+        "img2img": {"image": render.pil(picture)},
+        "inpaint": {"image": render.pil(picture), "mask_image": render.pil(picture), "height": 64, "width": 64},
+        "upscale": {"image": render.pil(picture), "noise_level": 20},
+        "depth": {"image": render.pil(picture)},
+    }[name]
+    made = render.render(pipeline, TEXT, num_inference_steps=2, **inputs)
+    side = 256 if name == "upscale" else 64
+    assert made.shape == (1, side, side, 3)
+    assert pipeline.unet.dtype == pipeline.vae.dtype == pipeline.text_encoder.dtype == torch.float32
+    assert pipeline.vae.config.scaling_factor == vae.SCALING
+
+
+def test_the_seed_fixes_the_picture(exported: Path) -> None:
+    pipeline = export.open_pipeline(exported, "txt2img")
+    first, second = (render.render(pipeline, TEXT, num_inference_steps=2) for _ in range(2))
+    assert np.array_equal(first, second)
+
+
+def test_the_text_tower_is_that_of_clip(exported: Path) -> None:
+    whole = clip.CLIPModel.from_pretrained(exported / "clip", local_files_only=True)
+    part = export.open_pipeline(exported, "txt2img").text_encoder
+    numbers = torch.tensor([[1, 5, 9, whole.config.text_config.eos_token_id]])
+    with torch.no_grad():
+        a = whole.text_model(input_ids=numbers).last_hidden_state
+        b = part(input_ids=numbers).last_hidden_state
+    assert torch.equal(a, b)
+
+
+def test_nothing_is_stored_twice_but_the_text_tower(exported: Path) -> None:
+    assert [p.parent.name for p in sorted(exported.rglob("*.safetensors"))].count("vae") == 1
+    assert sum(p.stat().st_size for p in exported.rglob("*") if p.is_file()) < 48e6

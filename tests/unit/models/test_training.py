@@ -1,0 +1,63 @@
+"""What trains the built-in models: the loop resumes exactly, the vocabulary knows every script, exports load."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from models.training import loop, tokenizer  # noqa: E402
+
+pytestmark = pytest.mark.engine
+RECIPE = loop.Recipe("line", steps=40, batch=4, rate=1e-2, warmup=5, low_precision=False)
+
+
+def _loss(model: "torch.nn.Module", step: int, rng: "torch.Generator") -> "torch.Tensor":
+    x = torch.randn(4, 3, generator=rng).to(loop.device())
+    return (model(x) - x.sum(1, keepdim=True)).square().mean()
+
+
+def _line() -> "torch.nn.Module":
+    torch.manual_seed(0)
+    return torch.nn.Linear(3, 1)
+
+
+class _Stopped(Exception):
+    pass
+
+
+def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
+    whole = loop.fit(RECIPE, _line(), _loss, tmp_path / "whole")
+
+    def stops(model: "torch.nn.Module", step: int, rng: "torch.Generator") -> "torch.Tensor":
+        if step == 17:
+            raise _Stopped
+        return _loss(model, step, rng)
+
+    eager = replace(RECIPE, save_every=0.0)
+    with pytest.raises(_Stopped):
+        loop.fit(eager, _line(), stops, tmp_path / "halves")
+    halves = loop.fit(eager, _line(), _loss, tmp_path / "halves")
+    assert torch.equal(whole.weight, halves.weight)
+
+
+def test_losses_are_logged_and_fall(tmp_path: Path) -> None:
+    loop.fit(replace(RECIPE, steps=300), _line(), _loss, tmp_path)
+    lines = [json.loads(line) for line in (tmp_path / "line" / "log.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines] == [50, 100, 150, 200, 250, 300]
+    assert lines[-1]["loss"] < lines[0]["loss"] / 2
+
+
+@pytest.mark.parametrize("text", ["a red circle", "ein größeres Quadrat", "赤い円と青い星", "دائرة حمراء", "🌟 ñ"])
+def test_any_script_tokenizes_and_comes_back(tmp_path: Path, text: str) -> None:
+    words = tokenizer.build(tmp_path)
+    numbers = words(text).input_ids
+    assert len(set(numbers[:-1]) & {words.eos_token_id}) == 0
+    assert words.decode(numbers, skip_special_tokens=True).replace(" ", "") == text.lower().replace(" ", "")
+
+
+def test_a_word_of_the_captions_is_one_token(tmp_path: Path) -> None:
+    words = tokenizer.build(tmp_path)
+    assert len(words("a red circle to the left of two gray crosses").input_ids) == 10 + 2
