@@ -21,7 +21,7 @@ from typing import Any
 from orchestrator.fetch import FetchProgress, FetchReport, fetch
 from orchestrator.manifests.options import Format, ManifestOptions
 from orchestrator.retry import retry
-from orchestrator.status import JobStatus, all_status, job_status
+from orchestrator.status import JobStatus, all_status, final_summary, job_status
 from orchestrator.submit import SubmitProgress, SubmitRequest, ValidationReport, submit, validate
 from schemas.errors import JobConflict, JobPaused, LedgerUnavailable
 from schemas.job import ControlEvent, ControlState, ControlVerb, JobDocument, RoundDocument
@@ -176,9 +176,9 @@ class Client:
 
     def _steer(self, job: str, verb: ControlVerb, *, reason: str = "", priority: int | None = None) -> ControlState:
         document = jobs.read_document(self.store, job)
-        status = self.status(job)
-        if status.ended and verb != "priority":
-            raise JobConflict(f"job {job} has ended ({status.state}); there is nothing to {verb}")
+        ended = final_summary(self.store, document)
+        if ended is not None and verb != "priority":
+            raise JobConflict(f"job {job} has ended ({ended.state}); there is nothing to {verb}")
         event = ControlEvent(verb=verb, reason=reason, priority=priority, by=_user())
         jobs.write_control(self.store, job, event)
         state = jobs.read_control(self.store, document)

@@ -5,7 +5,7 @@ time: rows that were done stay as they were, rows of a retry are taken in. `summ
 """
 
 from collections import Counter
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -58,12 +58,15 @@ class _Tally:
             self.units += units(image.width, image.height, row.steps)
 
 
-def finalize(store: ObjectStore, job: str, *, now: datetime | None = None) -> Summary:
+def finalize(
+    store: ObjectStore, job: str, *, rounds: Sequence[jobs.Round] | None = None, now: datetime | None = None
+) -> Summary:
     """Write what a job came to, and return its summary.
 
     Args:
         store: the object store.
         job: the job's id. Every row of it has an outcome, or it was cancelled.
+        rounds: the rounds to take in, for a caller who knows which are complete; None: all that there are.
         now: the time to write down, where anything changed since an earlier finalize.
 
     Raises:
@@ -73,8 +76,8 @@ def finalize(store: ObjectStore, job: str, *, now: datetime | None = None) -> Su
         LocalDiskError: no room for the table on this machine.
     """
     document = jobs.read_document(store, job)
-    # A retry that begins from now on belongs to the next finalize: the summary names the rounds that it took in.
-    rounds = jobs.read_rounds(store, document)
+    # A retry that is not taken in belongs to the next finalize: the summary names the rounds that it took in.
+    rounds = jobs.read_rounds(store, document) if rounds is None else rounds
     tally = _Tally()
     gallery = Gallery(job, lambda name, page: store.put(keys.gallery(job, name), page, HTML))
     with scratch_folder() as folder:
@@ -107,7 +110,7 @@ def _count(part: PartOutcomes, tally: _Tally, gallery: Gallery) -> None:
 
 
 def _summary(
-    store: ObjectStore, document: JobDocument, rounds: list[jobs.Round], tally: _Tally, now: datetime
+    store: ObjectStore, document: JobDocument, rounds: Sequence[jobs.Round], tally: _Tally, now: datetime
 ) -> Summary:
     summary = Summary(
         job=document.job,

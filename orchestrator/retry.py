@@ -1,6 +1,7 @@
 """A retry: the failed rows of a job, as a round of their own with new task numbers. Nothing existing is touched."""
 
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 
 from ulid import ULID
@@ -8,8 +9,9 @@ from ulid import ULID
 from orchestrator.outcomes import read_outcomes
 from orchestrator.planner.group import cut_tasks
 from orchestrator.planner.write import PlanWriter
+from orchestrator.status import final_summary
 from schemas import keys
-from schemas.errors import JobConflict
+from schemas.errors import JobConflict, LedgerUnavailable
 from schemas.job import JobDocument, RoundDocument
 from schemas.planned import PlannedRow
 from services import jobs
@@ -32,13 +34,12 @@ def retry(store: ObjectStore, ledger: Ledger, job: str, *, error_classes: Collec
     if jobs.read_control(store, document).state == "cancelled":
         raise JobConflict(f"job {job} was cancelled", hint="submit the manifest again under another id")
     rounds = jobs.read_rounds(store, document)
-    progress = ledger.progress(job)
-    if progress is not None and progress.counted < progress.tasks:
+    last = rounds[-1]
+    if not _has_ended(store, ledger, document, rounds):
         raise JobConflict(
             f"job {job} is still running; its failed rows can be retried when it has ended",
             hint=f"promptmill status {job} --watch",
         )
-    last = rounds[-1]
     round_id = str(ULID())
     with PlanWriter(
         store,
@@ -63,8 +64,17 @@ def retry(store: ObjectStore, ledger: Ledger, job: str, *, error_classes: Collec
         created_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     store.put(keys.round_document(job, round_id), found.model_dump_json().encode(), jobs.JSON)
-    ledger.announce(job)
+    with suppress(LedgerUnavailable):  # only a hint: the orchestrator looks into the store by itself
+        ledger.announce(job)
     return found
+
+
+def _has_ended(store: ObjectStore, ledger: Ledger, document: JobDocument, rounds: list[jobs.Round]) -> bool:
+    """Whether every task of every round is counted. A row that is still to come in one must not go into another."""
+    progress = ledger.progress(document.job)
+    if progress is not None:
+        return progress.counted >= rounds[-1].first_task + rounds[-1].tasks
+    return final_summary(store, document) is not None
 
 
 def _failed_rows(store: ObjectStore, document: JobDocument, classes: set[str]) -> Iterator[PlannedRow]:

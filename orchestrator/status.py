@@ -54,10 +54,19 @@ def job_status(store: ObjectStore, ledger: Ledger, job: str) -> JobStatus:
     progress = ledger.progress(job)
     if progress is not None:
         return _live(document, progress, ledger)
-    summary = jobs.read_summary(store, job)
-    if summary is not None and len(summary.rounds) == len(jobs.read_rounds(store, document)) - 1:
+    summary = final_summary(store, document)
+    if summary is not None:
         return _final(document, summary)
     return _base(document, "waiting", reason="no orchestrator has taken it up yet")
+
+
+def final_summary(store: ObjectStore, document: JobDocument) -> Summary | None:
+    """The summary of a job that has ended with every retry, or None. Asks the store alone."""
+    summary = jobs.read_summary(store, document.job)
+    if summary is None:
+        return None
+    rounds = tuple(found.round_id for found in jobs.read_rounds(store, document) if found.round_id)
+    return summary if summary.rounds == rounds else None
 
 
 def all_status(store: ObjectStore, ledger: Ledger) -> Iterator[JobStatus]:

@@ -45,7 +45,7 @@ class Broker:
         found = set()
         for text in texts:
             try:
-                found.add(parse_task_id(json.loads(text)["headers"]["id"]))
+                found.add(parse_task_id(str(json.loads(text)["headers"]["id"])))
             except (ValueError, KeyError, TypeError):
                 continue  # junk in the queue is the worker's to refuse
         return found

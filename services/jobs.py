@@ -94,7 +94,10 @@ def read_control(store: ObjectStore, document: JobDocument) -> ControlState:
     """The fold of all control events of a job."""
     events = []
     for found in store.list(keys.control_folder(document.job)):
-        ulid = keys.parse_control(found.key)[1]
+        try:
+            ulid = keys.parse_control(found.key)[1]
+        except ValueError:
+            continue  # somebody else's file
         events.append((ulid, ControlEvent.model_validate_json(store.get(found.key))))
     return fold(document.priority, events)
 
@@ -107,18 +110,25 @@ def read_rounds(store: ObjectStore, document: JobDocument) -> list[Round]:
     """
     totals = document.totals
     rounds = [Round(None, 0, 0, totals.tasks, totals.parts, totals.rows)]
-    for folder in sorted(store.list_folders(keys.rounds_folder(document.job))):
-        round_id = keys.parse_round_folder(folder)
+    for round_id in sorted(_round_ids(store, document.job)):
         try:
             found = RoundDocument.model_validate_json(store.get(keys.round_document(document.job, round_id)))
         except ObjectMissing:
-            continue
+            continue  # a retry that was never finished
         last = rounds[-1]
         if found.first_task < last.first_task + last.tasks or found.first_part < last.first_part + last.parts:
             continue
         size = found.totals
         rounds.append(Round(round_id, found.first_task, found.first_part, size.tasks, size.parts, size.rows))
     return rounds
+
+
+def _round_ids(store: ObjectStore, job: str) -> Iterator[str]:
+    for folder in store.list_folders(keys.rounds_folder(job)):
+        try:
+            yield keys.parse_round_folder(folder)
+        except ValueError:
+            continue  # somebody else's folder
 
 
 class TaskTable:

@@ -22,6 +22,7 @@ def publish_services(data_dir: Path, settings: dict[str, Any]) -> None:
     document = {"pid": owner.pid, "started": owner.create_time(), "settings": settings}
     temporary = path.with_suffix(".tmp")
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    os.fchmod(descriptor, 0o600)  # also where a file was left behind
     with os.fdopen(descriptor, "w") as file:
         json.dump(document, file)
     temporary.replace(path)

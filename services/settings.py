@@ -129,12 +129,14 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        data_dir = Path(os.environ.get("PROMPTMILL_DATA_DIR", ".promptmill"))
+        toml = TomlConfigSettingsSource(settings_cls)
+        named = (source().get("data_dir") for source in (init_settings, env_settings, toml))
+        data_dir = Path(next((found for found in named if found), ".promptmill"))
         return (
             init_settings,
             env_settings,
+            toml,
             _AwsNamesSource(settings_cls),
-            TomlConfigSettingsSource(settings_cls),
             _RunningServicesSource(settings_cls, data_dir),
         )
 
@@ -165,13 +167,14 @@ def load_settings(**overrides: Any) -> Settings:
     Raises:
         SettingsError: a value that cannot be used, named with its field and what was expected.
     """
+    hint = "see PROMPTMILL_* in the environment and promptmill.toml"
     try:
         return Settings(**_without_none(overrides))
     except ValidationError as error:
         lines = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
-        raise SettingsError(
-            "settings: " + "; ".join(lines), hint="see PROMPTMILL_* in the environment and promptmill.toml"
-        ) from None
+        raise SettingsError("settings: " + "; ".join(lines), hint=hint) from None
+    except (ValueError, OSError) as error:  # promptmill.toml is not TOML, or a section in the environment not JSON
+        raise SettingsError(f"settings: {error}", hint=hint) from None
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

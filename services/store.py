@@ -5,6 +5,7 @@ Nothing here overwrites on purpose: keys hold a token or a hash, so a store need
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -16,7 +17,7 @@ from botocore.config import Config
 
 from schemas.errors import BucketMissing, ObjectMissing
 from services.settings import S3Settings
-from services.store_errors import mapped_errors
+from services.store_errors import client_error, mapped_errors
 
 DELETE_BATCH = 1000  # S3's own limit for one DeleteObjects request
 
@@ -63,8 +64,9 @@ class ObjectStore:
     def get_foreign(self, bucket: str, key: str, limit: int) -> bytes:
         """An object of another bucket (a user's input image), at most `limit` + 1 bytes of it."""
         with mapped_errors(bucket, self._endpoint, key):
-            body = self._client.get_object(Bucket=bucket, Key=key)["Body"]
-            return bytes(body.read(limit + 1))
+            answer = self._client.get_object(Bucket=bucket, Key=key)
+            with closing(answer["Body"]) as body:
+                return bytes(body.read(limit + 1))
 
     def _get(self, **request: Any) -> bytes:
         with mapped_errors(self._bucket, self._endpoint, request["Key"]):
@@ -107,11 +109,11 @@ class ObjectStore:
         """Copy an object into a file; returns the sha256 of its bytes as hex."""
         digest = hashlib.sha256()
         with mapped_errors(self._bucket, self._endpoint, self._prefix + key):
-            body = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)["Body"]
-            chunks = iter(lambda: body.read(chunk), b"")
-            while block := _next(chunks):
-                digest.update(block)
-                file.write(block)
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
+            with closing(answer["Body"]) as body:
+                while block := body.read(chunk):
+                    digest.update(block)
+                    file.write(block)
         return digest.hexdigest()
 
     def head(self, key: str) -> ObjectInfo | None:
@@ -152,9 +154,11 @@ class ObjectStore:
         names = [{"Key": self._prefix + key} for key in keys]
         for start in range(0, len(names), DELETE_BATCH):
             with mapped_errors(self._bucket, self._endpoint):
-                self._client.delete_objects(
+                answer = self._client.delete_objects(
                     Bucket=self._bucket, Delete={"Objects": names[start : start + DELETE_BATCH], "Quiet": True}
                 )
+            for fault in answer.get("Errors", []):  # in an answer that is a success otherwise
+                raise client_error(str(fault.get("Code", "")), 0, self._bucket, self._endpoint, str(fault.get("Key")))
         return len(names)
 
     def presign(self, key: str, seconds: int) -> str:
@@ -191,10 +195,6 @@ class ObjectStore:
         except BucketMissing:
             with mapped_errors(self._bucket, self._endpoint):
                 self._client.create_bucket(Bucket=self._bucket)
-
-
-def _next(chunks: Iterator[bytes]) -> bytes:
-    return next(chunks, b"")
 
 
 def _client(settings: S3Settings) -> Any:

@@ -1,4 +1,4 @@
-"""Real services for unit tests: one redis-server and one S3 endpoint for each test process, started when first asked for.
+"""Real services for unit tests: one redis-server and one S3 endpoint a test process, started when first asked for.
 
 A missing binary skips on a laptop and fails where `CI=true`: there a skipped test would be a hole nobody sees.
 """
@@ -14,15 +14,19 @@ import pytest
 from pydantic import SecretStr
 from redis import Redis
 
+import orchestrator.dispatch.dispatcher
 from schemas.errors import SettingsError
+from services.broker import Broker
+from services.celery_app import make_app
 from services.embedded.processes import GuardedProcesses
 from services.embedded.redis import redis_answers, redis_process
 from services.embedded.s3 import s3_answers, s3_process, s3_settings
 from services.embedded.startup import start_on_free_port
 from services.ledger import Ledger
 from services.redis_client import connect, place
-from services.settings import RedisSettings, S3Settings
+from services.settings import RedisSettings, S3Settings, Settings
 from services.store import ObjectStore
+from tests.small_mill import Clock, SmallMill
 
 PASSWORD = "a password"
 KEY_PREFIX = "test"
@@ -103,6 +107,19 @@ def _below(shared: ObjectStore, settings: S3Settings) -> ObjectStore:
     made = copy(shared)
     made._prefix = f"{settings.prefix}/"
     return made
+
+
+@pytest.fixture
+def small_mill(
+    store: ObjectStore, redis: "Redis", ledger: Ledger, redis_server: RedisSettings, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[SmallMill]:
+    """A promptmill that a test moves by hand."""
+    settings = Settings(redis=redis_server)
+    clock = Clock()
+    monkeypatch.setattr(orchestrator.dispatch.dispatcher, "time", clock)
+    broker = Broker(make_app(settings), redis, "here")
+    yield SmallMill(store, redis, ledger, broker, clock, settings)
+    broker.close()
 
 
 @pytest.fixture

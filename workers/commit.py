@@ -85,9 +85,9 @@ class Committer:
 
     @property
     def rows_done(self) -> int:
-        """Rows of this task that are finished, committed or about to be."""
+        """Rows of this task that have all their images, committed or about to be; not the failed ones."""
         ready = sum(self._is_ready(entry) for entry in self._open.values())
-        return len(self.committed) + len(self._failed) + ready
+        return ready + sum(line.status == "done" for line in self.committed.values())
 
     @property
     def images_up(self) -> int:

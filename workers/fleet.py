@@ -28,6 +28,7 @@ class _Member:
     started: float = 0.0
     failures: int = 0
     due: float = 0.0
+    told: bool = False  # to end
 
 
 class Fleet:
@@ -45,7 +46,8 @@ class Fleet:
         parent = os.getppid()
         while not self._stop.is_set():
             for member in self._members:
-                self._tend(member)
+                if not self._stop.is_set():
+                    self._tend(member)
             self._stop.wait(POLL_SECONDS)
             if os.getppid() != parent and parent != 1:
                 log.warning("the parent process is gone: ending")
@@ -73,13 +75,19 @@ class Fleet:
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         self._terms += 1
         self._stop.set()
+        self._tell_all()
         for member in self._members:
-            if member.process is not None and member.process.poll() is None:
+            if self._terms > 1 and member.process is not None and member.process.poll() is None:
+                _kill_tree(member.process.pid)
+
+    def _tell_all(self) -> None:
+        for member in self._members:
+            if member.process is not None and not member.told:
+                member.told = True
                 member.process.send_signal(signal.SIGTERM)
-                if self._terms > 1:
-                    _kill_tree(member.process.pid)
 
     def _wait(self) -> int:
+        self._tell_all()  # also a process that was being started when the signal came
         for member in self._members:
             while member.process is not None and member.process.poll() is None:
                 time.sleep(0.05)  # not wait(): a second signal must be heard

@@ -2,7 +2,6 @@
 
 import hashlib
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from PIL import Image
 
@@ -10,6 +9,8 @@ from schemas.errors import BucketMissing, InvalidInput, ObjectMissing, StoreRefu
 from schemas.planned import UPSCALE_FACTOR, InputImage, PlannedRow
 from services.input_images import ImageLimits, check_mask_matches, fit, open_image, open_mask, working_size
 from services.store import ObjectStore
+
+FOREIGN = "s3://"
 
 
 @dataclass(frozen=True)
@@ -57,14 +58,17 @@ def _working_size(row: PlannedRow, image: Image.Image) -> tuple[int, int]:
 
 
 def _read(store: ObjectStore, planned: InputImage, limits: ImageLimits, name: str) -> bytes:
+    foreign = planned.address.startswith(FOREIGN)
+    # A bucket that cannot be read is the row's fault where the row named it; our own one is everybody's.
+    faults = (ObjectMissing, BucketMissing, StoreRefused) if foreign else (ObjectMissing,)
     try:
-        if planned.address.startswith("s3://"):
-            address = urlsplit(planned.address)
-            data = store.get_foreign(address.netloc, address.path.lstrip("/"), limits.max_bytes)
+        if foreign:
+            bucket, _, key = planned.address.removeprefix(FOREIGN).partition("/")
+            data = store.get_foreign(bucket, key, limits.max_bytes)
         else:
             data = store.get(planned.address)
-    except (ObjectMissing, BucketMissing, StoreRefused) as error:
-        raise InvalidInput(f"{name} {planned.address} cannot be read: {error.message}") from None
+    except faults as error:
+        raise InvalidInput(f"{name} {planned.address} cannot be read: {error}") from None
     if len(data) > limits.max_bytes:
         raise InvalidInput(f"{name} {planned.address} is larger than {limits.max_bytes} bytes")
     if planned.sha256 is not None and hashlib.sha256(data).hexdigest() != planned.sha256:

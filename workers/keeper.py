@@ -96,7 +96,8 @@ class LeaseKeeper:
                 log.critical("task %s of %s: no progress for %.0f s", self._member, self._job, self._stall_seconds)
                 logging.shutdown()
                 os._exit(STALLED_STATUS)  # a hung kernel cannot be interrupted from within
-            self._renew()
+            if self._reason != "lost":  # for good: another has the rows
+                self._renew()
 
     def _renew(self) -> None:
         try:

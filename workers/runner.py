@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,6 +18,7 @@ from schemas.errors import (
     LedgerUnavailable,
     ModelUnavailable,
     OutOfMemory,
+    PromptmillError,
     RenderFailed,
     RowError,
     ServiceError,
@@ -30,7 +32,7 @@ from services.settings import WorkerSettings
 from services.store import ObjectStore
 from workers.batches import BatchSizes, cut
 from workers.commit import Committer
-from workers.engines.base import DeviceLost, Interrupted, Renderer, Slot
+from workers.engines.base import DeviceLost, Interrupted, Rendered, Renderer, Slot
 from workers.inputs import LoadedInputs, load_inputs
 from workers.keeper import LeaseKeeper
 
@@ -61,34 +63,48 @@ def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
 
     Never raises for what a row, the store or Redis did: a task that cannot be finished is given back.
     """
-    lease = place.ledger.lease(message.job, message.member, worker=place.worker, seconds=place.settings.lease_seconds)
-    if lease.answer != "granted":
-        log.info("task %s of %s refused: %s", message.member, message.job, lease.answer)
+    token = _lease(message, place)
+    if token is None:
         return "refused"
     keeper = LeaseKeeper(
         place.ledger,
         job=message.job,
         member=message.member,
-        token=lease.token,
+        token=token,
         worker=place.worker,
         lease_seconds=place.settings.lease_seconds,
         stall_seconds=place.settings.stall_seconds,
         stopping=place.stopping,
     )
     started = time.monotonic()
+    delay, trouble = 0.0, ""
     with keeper:
         try:
-            outcome = _render(message, lease.token, place, keeper)
+            outcome = _render(message, token, place, keeper)
         except ServiceError as error:
-            log.error("task %s of %s given back: %s", message.member, message.job, error.message)
-            _give_back(message, lease.token, place, OUTAGE_DELAY_SECONDS, error.message)
-            return "given_back"
-        if outcome is not None and _count(message, outcome, place, keeper):
+            outcome, delay, trouble = None, OUTAGE_DELAY_SECONDS, error.message
+        if outcome is not None:
+            _count(message, outcome, place, keeper)
             log.info("counted job=%s task=%s seconds=%.2f", message.job, message.member, time.monotonic() - started)
             return "counted"
-    log.info("given back job=%s task=%s: %s", message.job, message.member, keeper.reason)
-    _give_back(message, lease.token, place, 0.0, "")
+    # After the keeper has ended: a renewal that came later would take the lease up again, for nobody.
+    level = logging.ERROR if trouble else logging.INFO
+    log.log(level, "given back job=%s task=%s: %s", message.job, message.member, trouble or keeper.reason)
+    _give_back(message, token, place, delay, trouble)
     return "given_back"
+
+
+def _lease(message: TaskMessage, place: Workplace) -> str | None:
+    seconds = place.settings.lease_seconds
+    try:
+        lease = place.ledger.lease(message.job, message.member, worker=place.worker, seconds=seconds)
+    except LedgerUnavailable as error:  # the dispatcher misses the message, and publishes it again
+        log.warning("task %s of %s refused: %s", message.member, message.job, error.message)
+        return None
+    if lease.answer != "granted":
+        log.info("task %s of %s refused: %s", message.member, message.job, lease.answer)
+        return None
+    return lease.token
 
 
 def _render(
@@ -98,6 +114,7 @@ def _render(
     rows = jobs.read_rows(place.store, message)
     known = jobs.task_outcomes(place.store, message.job, message.part, message.task)
     todo = [row for row in rows if row.index not in known]
+    before = [known[row.index] for row in rows if row.index in known and known[row.index].status == "done"]
     with Committer(
         place.store,
         message,
@@ -113,18 +130,25 @@ def _render(
                 _render_batch(batch, place, keeper, committer)
                 committer.check()
                 committer.write_if_due()
-                keeper.progress(rows=committer.rows_done, images=committer.images_up)
+                _report(before, committer, keeper)
                 if keeper.reason is not None:
                     break
         except Interrupted:
             log.info("task %s of %s interrupted: %s", message.member, message.job, keeper.reason)
         except DeviceLost:
-            committer.write(wait=True)  # what is finished stays so; the lease expires, and the rest counts as a loss
+            with suppress(ServiceError):  # the process must end, whatever the store says
+                committer.write(wait=True)  # what is finished stays so; the rest counts as a loss when the lease ends
             raise
         committer.write(wait=True)
         found = known | committer.committed
     lines = [found[row.index] for row in rows if row.index in found]
     return (rows, lines) if len(lines) == len(rows) else None
+
+
+def _report(before: list[ResultLine], committer: Committer, keeper: LeaseKeeper) -> None:
+    """How far the task is, with what earlier leases of it finished."""
+    images = sum(len(line.images) for line in before)
+    keeper.progress(rows=len(before) + committer.rows_done, images=images + committer.images_up)
 
 
 def _slots(rows: Sequence[PlannedRow], place: Workplace, keeper: LeaseKeeper, committer: Committer) -> Iterator[Slot]:
@@ -138,7 +162,8 @@ def _slots(rows: Sequence[PlannedRow], place: Workplace, keeper: LeaseKeeper, co
 
 def _loaded(rows: Sequence[PlannedRow], place: Workplace, committer: Committer) -> Iterator[LoadedInputs]:
     limits = place.settings.image_limits
-    with ThreadPoolExecutor(INPUT_READERS, thread_name_prefix="inputs") as readers:
+    readers = ThreadPoolExecutor(INPUT_READERS, thread_name_prefix="inputs")
+    try:
         ahead = [readers.submit(load_inputs, place.store, row, limits) for row in rows[:ROWS_AHEAD]]
         for position, row in enumerate(rows):
             future = ahead.pop(0)
@@ -149,6 +174,9 @@ def _loaded(rows: Sequence[PlannedRow], place: Workplace, committer: Committer) 
                 yield future.result()
             except InvalidInput as error:
                 committer.fail(row, error)
+    finally:
+        # Not waited for: a task that is left early has finished rows to commit.
+        readers.shutdown(wait=False, cancel_futures=True)
 
 
 def _render_batch(batch: list[Slot], place: Workplace, keeper: LeaseKeeper, committer: Committer) -> None:
@@ -158,8 +186,7 @@ def _render_batch(batch: list[Slot], place: Workplace, keeper: LeaseKeeper, comm
         return
     started = time.monotonic()
     try:
-        place.renderer.load(batch[0].row.model, keeper.touch)
-        images = place.renderer.render(batch, keeper.step)
+        images = _rendered(batch, place, keeper)
     except (OutOfMemory, RenderFailed) as error:
         if len(batch) == 1:
             committer.fail(batch[0].row, error)
@@ -184,6 +211,18 @@ def _render_batch(batch: list[Slot], place: Workplace, keeper: LeaseKeeper, comm
         committer.add(slot, image, batch_size=len(batch), place=position, render=info, share=share)
 
 
+def _rendered(batch: list[Slot], place: Workplace, keeper: LeaseKeeper) -> list[Rendered]:
+    """As the engine room. What no engine should raise is a failed render too, or one bad row would end the task."""
+    try:
+        place.renderer.load(batch[0].row.model, keeper.touch)
+        return place.renderer.render(batch, keeper.step)
+    except PromptmillError:
+        raise
+    except Exception as error:
+        log.exception("the engine's own fault, at %d images of %s", len(batch), batch[0].row.model)
+        raise RenderFailed(f"{type(error).__name__}: {error}") from error
+
+
 def _fail_all(batch: list[Slot], error: RowError, committer: Committer) -> None:
     for row in {slot.row.index: slot.row for slot in batch}.values():
         committer.fail(row, error)
@@ -191,7 +230,7 @@ def _fail_all(batch: list[Slot], error: RowError, committer: Committer) -> None:
 
 def _count(
     message: TaskMessage, outcome: tuple[list[PlannedRow], list[ResultLine]], place: Workplace, keeper: LeaseKeeper
-) -> bool:
+) -> None:
     """Count the task. Its rows stand in pieces already, so a Redis that stays away costs only a second look."""
     delta = _delta(*outcome)
     deadline = time.monotonic() + COUNT_PATIENCE_SECONDS
@@ -201,11 +240,11 @@ def _count(
         except LedgerUnavailable as error:
             if time.monotonic() > deadline or place.stopping.is_set():
                 log.warning("task %s of %s not counted: %s", message.member, message.job, error.message)
-                return True
+                return
             keeper.touch()
             time.sleep(1.0)
         else:
-            return True
+            return
 
 
 def _delta(rows: list[PlannedRow], lines: list[ResultLine]) -> CountDelta:

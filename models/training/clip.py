@@ -65,13 +65,13 @@ def loss_of_batch(pictures: Tensor, words: Tensor, scale: Tensor) -> Tensor:
 def train(work: Path, tokenizer: CLIPTokenizer, recipe: loop.Recipe = RECIPE) -> CLIPModel:
     """Train on scenes, with captions made afresh at every step."""
     torch.manual_seed(recipe.seed)
-    pictures, all_scenes = data.pictures(work), data.training_scenes()
+    pictures = data.pictures(work)
     where = loop.device()
 
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
         words = np.random.default_rng([recipe.seed, step])
         chosen = data.draw_batch(rng, len(pictures), recipe.batch)
-        some = [all_scenes[i] for i in chosen]
+        some = [data.training_scenes()[i] for i in chosen]
         texts = [captions.caption(words, s) for s in some]
         for _ in range(NEARLY_RIGHT):
             texts += [captions.caption(words, captions.wrong(words, s)) for s in some]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ COUNT = 40_000  # scenes
 CROPS = 8_000  # 64x64 pieces of pictures drawn at 256x256
 
 
+@lru_cache(maxsize=1)
 def training_scenes(count: int = COUNT) -> list[scenes.Scene]:
     """The training scenes; none holds a held-out combination."""
     return list(itertools.islice(scenes.stream(TRAINING_SEED, training=True), count))

@@ -6,12 +6,14 @@ searched for new jobs and control events every `scan_seconds`, and at once where
 """
 
 import logging
+import math
 import os
 import socket
 import threading
 import time
-from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from functools import partial
 
 from orchestrator.dispatch.active_job import ActiveJob
@@ -20,7 +22,8 @@ from orchestrator.dispatch.rebuild import open_in_ledger
 from orchestrator.dispatch.recover import isolate, recover, requeue_vanished
 from orchestrator.dispatch.share import QueueDepth, Shares
 from orchestrator.finalize import finalize
-from schemas.errors import JobConflict, JobNotFound, ServiceError
+from orchestrator.status import final_summary
+from schemas.errors import JobConflict, JobNotFound, ObjectMissing, ServiceError
 from schemas.job import ControlEvent
 from services import jobs
 from services.broker import Broker
@@ -54,13 +57,15 @@ class Dispatcher:
         self._depth = QueueDepth()
         self._workers = 1
         self._due: dict[str, float] = {}
+        self._hints: set[str] = set()
+        self._led = -math.inf
 
     def run(self, stop: threading.Event) -> None:
         """Dispatch until `stop` is set. Services that are away are waited for."""
         with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
             while not stop.is_set():
                 try:
-                    busy = self._tick(background)
+                    busy = self.tick(background)
                     stop.wait(self._settings.tick_seconds if busy else IDLE_TICK_SECONDS)
                 except ServiceError as error:
                     log.warning("%s; trying again", error.message)
@@ -72,27 +77,53 @@ class Dispatcher:
         except ServiceError:
             log.debug("the leader's lock expires by itself")
 
-    def _tick(self, background: ThreadPoolExecutor) -> bool:
-        if not self._ledger.lead(self._name, LEADER_SECONDS):
+    def tick(self, background: Executor) -> bool:
+        """One look at everything; says whether there is an unfinished job. What takes long is left to `background`."""
+        if not self._leads():
             return False
         self._collect_background()
-        announced = self._ledger.announced()
-        if announced or self._is_due("scan", self._settings.scan_seconds):
-            self._scan(announced, background)
+        # Hints about jobs whose background work has not ended are kept for later.
+        announced = self._ledger.announced() | self._hints
+        self._hints = announced & self._background.keys()
+        if announced - self._hints or self._is_due("scan", self._settings.scan_seconds):
+            self._scan(announced - self._hints, background)
         recovering = self._is_due("recover", RECOVER_SECONDS)
         if recovering:
             self._workers = len(self._ledger.workers())
-        flights = {}
+        flights: dict[str, list[Flight]] = {}
         for job, active in list(self._active.items()):
-            if job in self._background:
-                continue
-            progress = self._ledger.progress(job)
-            if progress is None:
-                self._later(job, background, partial(self._open, active))
-                continue
-            flights[job] = self._tend(active, progress, recovering, background)
-        self._publish({job: found for job, found in flights.items() if found is not None})
+            if job not in self._background:
+                with self._contained(job):
+                    found = self._tend(active, recovering, background)
+                    flights |= {} if found is None else {job: found}
+        self._publish(flights)
         return bool(self._active)
+
+    def _leads(self) -> bool:
+        if not self._ledger.lead(self._name, LEADER_SECONDS):
+            return False
+        now = time.monotonic()
+        if now - self._led > LEADER_SECONDS:
+            # Another may have led since, and what is known here may be old.
+            self._active.clear()
+            self._finished.clear()
+            self._due.clear()
+        self._led = now
+        return True
+
+    @contextmanager
+    def _contained(self, job: str) -> Iterator[None]:
+        """What is wrong with one job stops no other: it is dropped here, and read again with the next scan."""
+        try:
+            yield
+        except ServiceError as error:
+            if not isinstance(error, ObjectMissing):
+                raise  # everybody's trouble
+            log.error("%s: %s; trying again with the next scan", job, error.message)
+            self._active.pop(job, None)
+        except Exception:
+            log.exception("%s: the dispatcher's own fault; trying again with the next scan", job)
+            self._active.pop(job, None)
 
     def _is_due(self, name: str, seconds: float) -> bool:
         now = time.monotonic()
@@ -103,7 +134,7 @@ class Dispatcher:
 
     # Jobs come and go
 
-    def _scan(self, announced: set[str], background: ThreadPoolExecutor) -> None:
+    def _scan(self, announced: set[str], background: Executor) -> None:
         known = set(jobs.list_jobs(self._store)) if self._is_due("list", self._settings.scan_seconds) else announced
         if self._is_due("finished", FORGET_FINISHED_SECONDS):
             self._finished.clear()  # a retry whose announcement was lost is found by this
@@ -116,18 +147,18 @@ class Dispatcher:
             if active is None:
                 self._later(job, background, partial(self._activate, job))
             else:
-                self._refresh(active)
+                with self._contained(job):
+                    self._refresh(active)
 
     def _activate(self, job: str) -> None:
         try:
-            active = ActiveJob.load(self._store, job)
+            document = jobs.read_document(self._store, job)
         except JobNotFound:
             return  # still being submitted: looked at again with the next scan
-        summary = jobs.read_summary(self._store, job)
-        rounds = tuple(plan.round_id for plan in active.rounds if plan.round_id)
-        if summary is not None and summary.rounds == rounds:
+        if final_summary(self._store, document) is not None:
             self._finished.add(job)
             return
+        active = ActiveJob.load(self._store, job)
         self._open(active)
         self._active[job] = active
         log.info("%s: %d rows in %d tasks", job, active.document.totals.rows, active.tasks)
@@ -144,11 +175,15 @@ class Dispatcher:
 
     # One job, one tick
 
-    def _tend(
-        self, active: ActiveJob, progress: JobProgress, recovering: bool, background: ThreadPoolExecutor
-    ) -> list[Flight] | None:
+    def _tend(self, active: ActiveJob, recovering: bool, background: Executor) -> list[Flight] | None:
         """Bring back what was lost; finalize or pause. Returns what is in flight, or None: nothing to publish."""
         job = active.job
+        progress = self._ledger.progress(job)
+        if progress is None:
+            self._later(job, background, partial(self._open, active))
+            return None
+        if progress.tasks > active.tasks:  # another dispatcher found a retry first
+            self._refresh(active)
         flights = self._ledger.flights(job)
         if recovering and flights:
             now = self._ledger.now()
@@ -181,7 +216,8 @@ class Dispatcher:
 
     def _finalize(self, active: ActiveJob) -> None:
         try:
-            summary = finalize(self._store, active.job)
+            # Of the rounds that are complete: a retry that came since is not, and belongs to the next finalize.
+            summary = finalize(self._store, active.job, rounds=active.rounds)
         except JobConflict as error:
             # The ledger counted what the store does not have: the store is right, so the ledger is made anew.
             log.error("%s: %s; the ledger is made again from the store", active.job, error.message)
@@ -190,8 +226,7 @@ class Dispatcher:
         self._ledger.drop(active.job, tasks=active.tasks)
         self._active.pop(active.job, None)
         self._due.pop(f"sample {active.job}", None)
-        if summary.rounds == tuple(plan.round_id for plan in active.rounds if plan.round_id):
-            self._finished.add(active.job)
+        self._finished.add(active.job)
         log.info("%s: %s: %d done, %d failed", active.job, summary.state, summary.done, summary.failed)
 
     # Publishing
@@ -209,8 +244,10 @@ class Dispatcher:
             if not taken:
                 hungry.discard(job)
                 continue
-            for member, losses in taken:
-                self._send(self._active[job], member, losses)
+            with self._contained(job):
+                for member, losses in taken:
+                    self._send(self._active[job], member, losses)
+            hungry &= self._active.keys()
             free -= len(taken)
             waiting += len(taken)
         self._shares.catch_up(hungry)
@@ -224,7 +261,7 @@ class Dispatcher:
 
     # Work that takes long
 
-    def _later(self, job: str, background: ThreadPoolExecutor, work: Callable[[], None]) -> None:
+    def _later(self, job: str, background: Executor, work: Callable[[], None]) -> None:
         self._background[job] = background.submit(work)
 
     def _collect_background(self) -> None:
@@ -232,9 +269,7 @@ class Dispatcher:
             if future.done():
                 del self._background[job]
                 try:
-                    future.result()
+                    with self._contained(job):
+                        future.result()
                 except ServiceError as error:
                     log.warning("%s: %s; trying again", job, error.message)
-                except Exception:
-                    log.exception("%s: the dispatcher's own fault; trying again with the next scan", job)
-                    self._active.pop(job, None)

@@ -1,7 +1,7 @@
 """The ledger of a job, made again from what the store says. Loses nothing; at most what was in flight renders again."""
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from orchestrator.dispatch.active_job import ActiveJob
 from schemas import keys
@@ -20,7 +20,6 @@ class _Tally:
     failed: int = 0
     images: int = 0
     units: float = 0.0
-    lines: dict[int, dict[int, list[ResultLine]]] = field(default_factory=dict)
 
 
 def open_in_ledger(active: ActiveJob, ledger: Ledger, *, hold_seconds: float) -> bool:
@@ -51,9 +50,11 @@ def _tally_part(active: ActiveJob, part: int, tally: _Tally, readers: ThreadPool
     pieces = []
     for info in active.store.list(keys.part_results_folder(active.job, part)):
         try:
-            pieces.append(keys.parse_piece(info.key))
+            piece = keys.parse_piece(info.key)
         except ValueError:
             continue
+        if piece.task < active.tasks:
+            pieces.append(piece)
     names = [keys.piece(*piece) for piece in pieces]
     by_task: dict[int, dict[int, list[ResultLine]]] = {}
     for piece, lines in zip(pieces, readers.map(lambda key: jobs.read_piece(active.store, key), names), strict=True):

@@ -1,6 +1,6 @@
 """Finds ids that come twice, in constant memory.
 
-Of each row only a 64-bit hash is kept, eight bytes, and on disk from a million rows on. Equal hashes are candidates:
+Of each row only a 64-bit hash is kept, eight bytes, and on disk from 262,144 rows on. Equal hashes are candidates:
 `orchestrator.manifests.reading` reads those rows again and compares the ids themselves.
 """
 
@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from schemas.rows import default_row_id
 
-_CHUNK_ROWS = 1 << 20
+_CHUNK_ROWS = 1 << 18
 _HASH_BYTES = 8
 MOST_CANDIDATES = 10_000
 

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from huggingface_hub.utils.tqdm import disable_progress_bars
+
 from schemas.catalogue import ModelEntry
 from schemas.errors import ModelUnavailable, OutOfMemory, RenderFailed, RowError, SettingsError
 from schemas.planned import PlannedRow
@@ -60,6 +62,7 @@ class DiffusersRoom:
 
     def __init__(self, settings: Settings, catalogue: Catalogue) -> None:
         quiet_libraries()
+        disable_progress_bars()
         self._settings = settings.worker
         self._cache = settings.data_dir / "models"
         self._catalogue = catalogue

@@ -29,6 +29,7 @@ def builtin_folder(place: str, cache: Path) -> Path:
 
 def _tiny(name: str, cache: Path) -> Path:
     try:
+        from workers.models.libraries import quiet_libraries
         from workers.models.tiny import RECIPE, build
     except ImportError as error:
         raise ModelUnavailable(f"builtin:{name}: {error}", hint="pip install 'promptmill[worker]'") from None
@@ -41,6 +42,7 @@ def _tiny(name: str, cache: Path) -> Path:
         cache.mkdir(parents=True, exist_ok=True)
         fresh = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=cache))
         try:
+            quiet_libraries()
             build(name, fresh)
             fresh.chmod(0o755)
             _put_in_place(fresh, final)

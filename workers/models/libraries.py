@@ -15,13 +15,10 @@ def quiet_libraries() -> None:
 
     Truncated prompts and missing safety checkers are told per row by our own code.
     """
-    from huggingface_hub.utils.tqdm import disable_progress_bars
-
     diffusers.utils.logging.set_verbosity_error()
     diffusers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
-    disable_progress_bars()
 
 
 def library_class(library: str, name: str) -> Any:
@@ -37,3 +34,15 @@ def library_class(library: str, name: str) -> Any:
     if library == "diffusers":
         return getattr(diffusers, name)
     return getattr(transformers, name.replace("FeatureExtractor", "ImageProcessor"))
+
+
+def mended(component: Any) -> Any:
+    """The component, where both libraries disagree about it made to agree.
+
+    transformers 5.6 put the parts of `CLIPTextModel` into the model itself; diffusers 0.42 still looks for its norm
+    in `text_model` when `clip_skip` is given (huggingface/diffusers#14124). The name now leads to the model itself,
+    past torch's registry of submodules, which must not hold a circle.
+    """
+    if type(component).__name__ == "CLIPTextModel" and not hasattr(component, "text_model"):
+        component.__dict__["text_model"] = component
+    return component

@@ -11,7 +11,7 @@ from schemas.catalogue import ModelEntry
 from schemas.errors import ModelUnavailable
 from schemas.rows import PipelineName
 from workers.models.folders import ModelFolder, needs_weights
-from workers.models.libraries import diffusers, library_class
+from workers.models.libraries import diffusers, library_class, mended
 from workers.models.memory import is_out_of_memory
 
 # Components that no pipeline gets from us: the safety checker is called by our own code, the rest is unused.
@@ -107,7 +107,7 @@ class LoadedModel:
             variant = folder.used_variant(name)
             arguments |= {"variant": variant} if variant else {}
         try:
-            return library_class(library, class_name).from_pretrained(str(folder.path / name), **arguments)
+            return mended(library_class(library, class_name).from_pretrained(str(folder.path / name), **arguments))
         except Exception as error:  # a broken file, a missing class, a wrong configuration: each library has its own
             if is_out_of_memory(error):
                 raise

@@ -44,7 +44,7 @@ def members(ledger: Ledger, wanted: int = 100) -> list[str]:
 
 
 def everything(redis: "Redis") -> set[str]:
-    return {key for key in redis.keys() if f":job:{JOB}:" in key}
+    return set(redis.keys(f"*:job:{JOB}:*"))
 
 
 class TestOpen:

@@ -25,6 +25,9 @@ def make_room(data_dir: Path) -> Callable[..., Any]:
     """Opens an engine room on the CPU with these worker settings."""
 
     def make(**worker: Any) -> Any:
+        import torch
+
+        torch.set_num_threads(1)  # of these tiny tensors more than one makes nothing but noise
         return open_room(load_settings(data_dir=data_dir, worker={"device": "cpu", **worker}))
 
     return make
