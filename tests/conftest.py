@@ -10,6 +10,7 @@ from itertools import count
 from pathlib import Path
 from typing import Any, NoReturn
 
+import hypothesis
 import pytest
 from pydantic import SecretStr
 from redis import Redis
@@ -24,9 +25,13 @@ from services.embedded.s3 import s3_answers, s3_process, s3_settings
 from services.embedded.startup import start_on_free_port
 from services.ledger import Ledger
 from services.redis_client import connect, place
-from services.settings import RedisSettings, S3Settings, Settings
+from services.settings import RedisSettings, S3Settings, Settings, WorkerSettings
 from services.store import ObjectStore
 from tests.small_mill import Clock, SmallMill
+
+# The same examples every time, and none too slow for a busy machine; `--hypothesis-profile=default` looks for new ones.
+hypothesis.settings.register_profile("promptmill", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("promptmill")
 
 PASSWORD = "a password"
 KEY_PREFIX = "test"
@@ -114,7 +119,8 @@ def small_mill(
     store: ObjectStore, redis: "Redis", ledger: Ledger, redis_server: RedisSettings, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[SmallMill]:
     """A promptmill that a test moves by hand."""
-    settings = Settings(redis=redis_server)
+    # A rebuilt job is held for a fifth of a lease.
+    settings = Settings(redis=redis_server, worker=WorkerSettings(lease_seconds=0.05))
     clock = Clock()
     monkeypatch.setattr(orchestrator.dispatch.dispatcher, "time", clock)
     broker = Broker(make_app(settings), redis, "here")

@@ -5,6 +5,7 @@ until a test moves it, and pictures come from `workers.engines.flat`.
 """
 
 import base64
+import hashlib
 import itertools
 import json
 import threading
@@ -16,6 +17,7 @@ from typing import Any
 from redis import Redis
 
 from orchestrator.dispatch.dispatcher import Dispatcher
+from orchestrator.outcomes import read_outcomes
 from orchestrator.planner.write import PlanWriter
 from schemas import keys
 from schemas.job import ControlEvent, ControlVerb, JobDocument, JobSpec
@@ -140,10 +142,12 @@ class SmallMill:
         settings = self.settings.model_copy(update={"dispatch": dispatch})
         return Dispatcher(settings, self.store, self.ledger, self.broker)
 
-    def tick(self, dispatcher: Dispatcher, times: int = 1, background: Executor | None = None) -> None:
+    def tick(
+        self, dispatcher: Dispatcher, times: int = 1, background: Executor | None = None, seconds: float = 10.0
+    ) -> None:
         """Let a dispatcher look, each time when all its intervals have just passed."""
         for _ in range(times):
-            self.clock.now += 10.0
+            self.clock.now += seconds
             self.redis.delete("test:leader")  # so that several can look in turn
             dispatcher.tick(background or Inline())
 
@@ -211,14 +215,23 @@ class SmallMill:
         assert found is not None
         return found
 
-    def assert_exact(self, job: str = JOB) -> None:
-        """The invariant that every fault test ends with."""
+    def assert_exact(self, job: str = JOB, *, done: int, failed: int = 0, cancelled: int = 0) -> None:
+        """The invariant that every fault test ends with: every row once, its images there, nothing in flight."""
         document = jobs.read_document(self.store, job)
         summary = jobs.read_summary(self.store, job)
         assert summary is not None
-        assert summary.planned == document.totals.rows
-        assert summary.done + summary.failed + summary.cancelled == summary.planned
-        assert self.ledger.progress(job) is None
+        assert (summary.done, summary.failed, summary.cancelled) == (done, failed, cancelled)
+        assert summary.planned == document.totals.rows == done + failed + cancelled
+        counted = [line for part in read_outcomes(self.store, document) for line in part.found.values()]
+        assert len({line.index for line in counted}) == len(counted) == done + failed
+        for image in (image for line in counted if line.status == "done" for image in line.images):
+            assert image.key is not None
+            assert hashlib.sha256(self.store.get(image.key)).hexdigest() == image.sha256
+        assert self.redis.keys(f"*:job:{job}:*") == []
+
+    def rendered(self) -> int:
+        """Images in the store, also those that no piece names."""
+        return sum("/images/" in found.key for found in self.store.list("jobs/"))
 
 
 def _message(text: str) -> TaskMessage:

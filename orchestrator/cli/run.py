@@ -12,6 +12,10 @@ from orchestrator.cli.local_stack import LocalStack
 from orchestrator.cli.submitting import request_of, submit_with_progress
 from orchestrator.cli.watching import watch
 from orchestrator.client import Client
+from orchestrator.fetch_folder import check_folder
+from schemas.errors import JobPaused
+from schemas.job import JobDocument
+from services import jobs
 from services.cli.options import json_option, local_options, manifest_options, submit_options, take_settings
 from services.cli.output import print_json, say
 
@@ -31,7 +35,7 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
     """Render a manifest on this machine, and fetch its images.
 
     Redis, an object store, an orchestrator and the workers are started for it, and ended with it. Given again
-    with the same --job-id it goes on where it stopped: nothing is rendered twice.
+    with the same --job-id it goes on where it stopped, also after a pause: nothing is rendered twice.
 
     Examples:
 
@@ -43,14 +47,29 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
     with request_of(manifest, options) as request, LocalStack(base, **fleet) as stack:
         client = Client(stack.settings)
         document = submit_with_progress(client, request)
-        if not client.status(document.job).ended:
-            stack.start_work()
-        status = watch(client, document.job, stack.check)
         folder = out or Path(document.job)
+        check_folder(folder, document.job)  # now, and not after the last image
+        if not client.status(document.job).ended:
+            _go_on(client, document)
+            stack.start_work()
+        try:
+            status = watch(client, document.job, stack.check)
+        except JobPaused:
+            fetch_with_progress(client, document.job, folder)  # with failed.jsonl, which tells why
+            raise
         report = fetch_with_progress(client, document.job, folder)
-    say(f"{report.images:,} images in {folder}{os.sep}; see metadata.jsonl there for what made each")
+    told = "; metadata.jsonl there says what made each" if report.images else ""
+    say(f"{report.images:,} images in {folder}{os.sep}{told}")
     if status.failed:
-        say(f"{status.failed:,} rows failed; see failed.jsonl there", style="yellow")
+        say(f"{status.failed:,} rows failed; failed.jsonl there says why", style="yellow")
     if as_json:
         print_json(status.model_dump() | {"folder": str(folder), "fetched": report.images})
     sys.exit(report.exit_status)
+
+
+def _go_on(client: Client, document: JobDocument) -> None:
+    """A job that was paused, by itself or in an earlier run, gets a new chance."""
+    control = jobs.read_control(client.store, document)
+    if control.state == "paused":
+        say(f"it was paused{f' ({control.reason})' if control.reason else ''}; going on")
+        client.resume(document.job)

@@ -1,5 +1,6 @@
 """`promptmill orchestrator`: the dispatcher as a service."""
 
+import logging
 import signal
 import threading
 from types import FrameType
@@ -15,6 +16,8 @@ from services.ledger import Ledger
 from services.logging import configure_logging
 from services.redis_client import connect, place
 from services.store import ObjectStore
+
+log = logging.getLogger(__name__)
 
 
 @click.command()
@@ -38,5 +41,7 @@ def orchestrator(**options: Any) -> None:
     redis, where = connect(settings.redis), place(settings.redis)
     ledger = Ledger(redis, prefix=settings.redis.key_prefix, place=where)
     broker = Broker(make_app(settings), redis, where)
-    Dispatcher(settings, ObjectStore(settings.s3), ledger, broker).run(stop)
+    store = ObjectStore(settings.s3)
+    log.info("dispatching the jobs of %s, by Redis at %s", store.place, where)
+    Dispatcher(settings, store, ledger, broker).run(stop)
     broker.close()

@@ -51,7 +51,7 @@ def _show(report: ValidationReport) -> None:
     facts = [
         ["rows", f"{totals.rows:,}"],
         ["images", f"{totals.images:,}"],
-        ["batches", f"{totals.batches:,} runs of rows that can share a denoising loop"],
+        ["batches", f"{totals.batches:,} (rows that can share a denoising loop)"],
         ["tasks", f"{totals.tasks:,}"],
         ["units", f"{totals.units:,.2f} (1 unit: 512x512 at 50 steps)"],
         ["pipelines", ", ".join(f"{name} {rows:,}" for name, rows in manifest.pipelines.items())],

@@ -31,9 +31,13 @@ def watch(client: Client, job: str, check: Callable[[], None]) -> JobStatus:
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
         task = bar.add_task("", total=None, state="waiting", rate="-", eta="-")
         told = 0.0
+        before = ""
         while True:
             check()
             status = client.status(job)
+            if status.state == "paused" != before and not status.automatic:
+                say(f"paused; go on with: promptmill resume {job}")
+            before = status.state
             rate = f"{status.images_per_second:.1f}" if status.images_per_second else "-"
             eta = duration(status.eta_seconds)
             ended = status.done + status.failed + status.cancelled
@@ -51,5 +55,5 @@ def _raise_if_paused(status: JobStatus) -> None:
     if status.state == "paused" and status.automatic:
         raise JobPaused(
             f"job {status.job} paused itself: {status.reason}",
-            hint="`promptmill status` and failed.jsonl tell why; --keep-going switches this off",
+            hint="failed.jsonl beside the images tells why; mend that, then give the same command again to go on",
         )

@@ -25,13 +25,14 @@ class _Tally:
 def open_in_ledger(active: ActiveJob, ledger: Ledger, *, hold_seconds: float) -> bool:
     """Make a job known to the ledger, unless it is. True where this call did.
 
-    A job that has pieces may have living workers, whose leases Redis has forgotten: nothing is published for
-    `hold_seconds`, so that they can take up their leases again.
+    Where the last round has pieces there may be living workers, whose leases Redis has forgotten: nothing is
+    published for `hold_seconds`, so that they can take up their leases again. Earlier rounds ended before it began.
     """
     tally = _Tally(bytearray((active.tasks + 7) // 8))
     found_pieces = False
     with ThreadPoolExecutor(READERS) as readers:
         for plan in active.rounds:
+            found_pieces = False
             for part in range(plan.first_part, plan.first_part + plan.parts):
                 found_pieces |= _tally_part(active, part, tally, readers)
     failed = tally.failed - active.retried_rows

@@ -26,8 +26,8 @@ class ReadLimits:
     total_bytes: int = 64 * 2**30
     # A gzip file may always grow to so many bytes; beyond that only by this factor. Deflate's most is 1,032;
     # prompts come to 3 to 30.
-    gzip_free_bytes: int = 256 * 2**20
-    gzip_ratio: int = 300
+    gzip_free_bytes: int = 64 * 2**20
+    gzip_ratio: int = 100
 
 
 @dataclass(frozen=True)

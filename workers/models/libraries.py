@@ -4,6 +4,7 @@ Their published types are partial: seen through `Any`, a call into them needs no
 """
 
 import importlib
+import warnings
 from typing import Any
 
 diffusers: Any = importlib.import_module("diffusers")
@@ -19,6 +20,8 @@ def quiet_libraries() -> None:
     diffusers.utils.logging.disable_progress_bar()
     transformers.logging.set_verbosity_error()
     transformers.logging.disable_progress_bar()
+    # SDXL's pipelines and the upscaler call, in half precision, what diffusers itself has deprecated.
+    warnings.filterwarnings("ignore", message="`upcast_vae` is deprecated", category=FutureWarning)
 
 
 def library_class(library: str, name: str) -> Any:

@@ -95,7 +95,9 @@ class TestRecipe:
         assert row(index=9, extra={"a": 1}).recipe() == row().recipe()
 
 
-@given(st.text(max_size=300), st.dictionaries(st.text(), st.recursive(st.text() | st.integers(-(2**53), 2**53), st.lists)))
+@given(
+    st.text(max_size=300), st.dictionaries(st.text(), st.recursive(st.text() | st.integers(-(2**53), 2**53), st.lists))
+)
 def test_a_prompt_in_any_script_survives_the_plan(prompt: str, extra: dict[str, Any]) -> None:
     before = row(prompt=prompt, extra=extra)
     line = before.model_dump_json(exclude_defaults=True).encode()

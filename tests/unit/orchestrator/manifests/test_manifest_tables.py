@@ -116,9 +116,8 @@ def test_quotes_in_tsv_are_text_unless_a_cell_is_quoted_as_a_whole(manifest: Rea
 
 
 def test_a_tsv_quote_that_nothing_closes_gives_its_lines_back(manifest: Reader) -> None:
-    found = manifest("a.tsv", 'prompt\n"open\n' + "x\n" * 100_000)
-    assert found.prompts[:3] == ['"open', "x", "x"]
-    assert len(found.rows) == 100_001
+    found = manifest("a.tsv", 'prompt\n"open\n' + ("x" * 100 + "\n") * 2000)
+    assert found.prompts == ['"open', *["x" * 100] * 2000]
 
 
 def test_plain_text_is_one_prompt_a_line_unchanged(manifest: Reader) -> None:

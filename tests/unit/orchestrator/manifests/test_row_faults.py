@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from manifest_files import Reader
 
-from schemas.rows import Img2Img, PipelineName, Txt2Img, Upscale
+from schemas.rows import MAX_SEED, Img2Img, PipelineName, Txt2Img, Upscale
 
 
 def line(**values: Any) -> str:
@@ -57,7 +57,7 @@ def test_a_default_is_ignored_where_the_pipeline_does_not_take_it(manifest: Read
         ({"steps": 30.5}, "steps = 30.5: expected a whole number from 1 to 1,000"),
         ({"steps": "thirty"}, "steps = thirty: expected a whole number from 1 to 1,000"),
         ({"steps": [30]}, "steps = a list: expected a whole number from 1 to 1,000"),
-        ({"seed": -1}, "seed = -1: expected a whole number from 0 to 9,223,372,036,854,775,807"),
+        ({"seed": -1}, f"seed = -1: expected a whole number from 0 to {MAX_SEED:,}"),
         ({"guidance_scale": "nan"}, "guidance_scale = nan: expected a number from 0 to 100"),
         ({"num_images": 101}, "num_images = 101: expected a whole number from 1 to 100"),
         ({"scheduler": "euler_b"}, "scheduler = euler_b: did you mean euler_"),

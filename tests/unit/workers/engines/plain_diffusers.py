@@ -15,12 +15,13 @@ from PIL import Image
 from workers.engines.base import Slot
 
 # numpy 2 tells diffusers' schedulers, which hand torch tensors to it, that a protocol will change; and diffusers
-# asks for autocast in float32 on the CPU, which torch declines with a warning.
+# asks for autocast in float32 on the CPU, which torch declines with a warning, and calls what it has deprecated.
 MARKS = [
     pytest.mark.engine,
     pytest.mark.filterwarnings("ignore:__array__ implementation doesn't accept a copy keyword:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:__array_wrap__ must accept context:DeprecationWarning"),
     pytest.mark.filterwarnings("ignore:In CPU autocast:UserWarning"),
+    pytest.mark.filterwarnings("ignore:`upcast_vae` is deprecated:FutureWarning"),
 ]
 
 UPSCALE_INPUT = 16  # pixels of a side: 64 come out

@@ -203,3 +203,27 @@ def test_inpainting_with_a_plain_unet_of_a_local_folder(
     )
     np.testing.assert_array_equal(got.pixels, expected)
     assert got.flagged is (False if model == "tiny" else None)
+
+
+@pytest.mark.parametrize("pipeline", ["txt2img", "img2img"])
+def test_half_precision_casts_the_vae_as_diffusers_does(
+    make_room: Callable[..., Any], roots: Callable[[str], Path], slots: MakeSlots, pipeline: str
+) -> None:
+    import diffusers
+    import torch
+
+    strength = None if pipeline == "txt2img" else 0.7
+    half = make_room(exact=True, dtype="float16")
+    (got,) = half.render(slots(pipeline, model="tiny-xl", strength=strength), lambda: None)
+    kind = getattr(diffusers, CLASSES[pipeline, True])
+    pipe = kind.from_pretrained(roots("tiny-xl") / "base", use_safetensors=True, dtype=torch.float16)
+    expected = plain_picture(
+        pipe,
+        11,
+        prompt="a red square left of a blue circle",
+        num_inference_steps=3,
+        guidance_scale=5.0,
+        **own_arguments(pipeline, 0.7),
+    )
+    np.testing.assert_array_equal(got.pixels, expected)
+    assert half.info("tiny-xl").dtype == "float16"
