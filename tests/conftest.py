@@ -27,6 +27,7 @@ from services.ledger import Ledger
 from services.redis_client import connect, place
 from services.settings import RedisSettings, S3Settings, Settings, WorkerSettings
 from services.store import ObjectStore
+from tests.memory_store import MemoryStore
 from tests.small_mill import Clock, SmallMill
 
 # The same examples every time, and none too slow for a busy machine; `--hypothesis-profile=default` looks for new ones.
@@ -115,16 +116,26 @@ def _below(shared: ObjectStore, settings: S3Settings) -> ObjectStore:
 
 
 @pytest.fixture
+def memory_store() -> MemoryStore:
+    """An empty object store in memory, with faults on request."""
+    return MemoryStore()
+
+
+@pytest.fixture
 def small_mill(
-    store: ObjectStore, redis: "Redis", ledger: Ledger, redis_server: RedisSettings, monkeypatch: pytest.MonkeyPatch
+    memory_store: MemoryStore,
+    redis: "Redis",
+    ledger: Ledger,
+    redis_server: RedisSettings,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Iterator[SmallMill]:
-    """A promptmill that a test moves by hand."""
+    """A promptmill that a test moves by hand, over a store in memory."""
     # A rebuilt job is held for a fifth of a lease.
     settings = Settings(redis=redis_server, worker=WorkerSettings(lease_seconds=0.05))
     clock = Clock()
     monkeypatch.setattr(orchestrator.dispatch.dispatcher, "time", clock)
     broker = Broker(make_app(settings), redis, "here")
-    yield SmallMill(store, redis, ledger, broker, clock, settings)
+    yield SmallMill(memory_store, redis, ledger, broker, clock, settings)
     broker.close()
 
 

@@ -82,8 +82,10 @@ def main(arguments: list[str] | None = None) -> None:
     except click.ClickException as error:
         error.show()
         status = error.exit_code
-    except (click.Abort, KeyboardInterrupt):
-        click.echo("interrupted; nothing is lost: give the same command again to go on", err=True)
+    except (click.Abort, KeyboardInterrupt) as error:
+        # click makes an Abort of a KeyboardInterrupt; the first one's text says how to go on, where a command knows.
+        told = str(error.__context__ or error) or "nothing is lost; give the same command again to go on"
+        click.echo(f"interrupted; {told}", err=True)
         status = INTERRUPTED
     except PromptmillError as error:
         report_error(error, as_json=as_json)

@@ -9,7 +9,7 @@ import rich_click as click
 
 from orchestrator.cli.fetching import fetch_with_progress
 from orchestrator.cli.local_stack import LocalStack
-from orchestrator.cli.submitting import request_of, submit_with_progress
+from orchestrator.cli.submitting import GoOn, request_of, submit_with_progress
 from orchestrator.cli.watching import watch
 from orchestrator.client import Client
 from orchestrator.fetch_folder import check_folder
@@ -44,9 +44,9 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
     """
     fleet = {name: options.pop(name) for name in ("workers", "gpus", "exact", "safety")}
     base = take_settings(options)
-    with request_of(manifest, options) as request, LocalStack(base, **fleet) as stack:
+    with request_of(manifest, options) as request, GoOn() as go_on, LocalStack(base, **fleet) as stack:
         client = Client(stack.settings)
-        document = submit_with_progress(client, request)
+        document = submit_with_progress(client, request, go_on)
         folder = out or Path(document.job)
         check_folder(folder, document.job)  # now, and not after the last image
         if not client.status(document.job).ended:

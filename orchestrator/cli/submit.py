@@ -5,7 +5,7 @@ from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli.submitting import manifest_progress, request_of, submit_with_progress
+from orchestrator.cli.submitting import GoOn, manifest_progress, request_of, submit_with_progress
 from orchestrator.client import Client
 from orchestrator.submit import ValidationReport
 from orchestrator.submit import validate as validate_manifest
@@ -80,8 +80,8 @@ def submit(manifest: Path, as_json: bool, **options: Any) -> None:
         promptmill submit parti.tsv --map prompt=Prompt --set model=sd15 --job-id parti
     """
     client = Client(take_settings(options))
-    with request_of(manifest, options) as request:
-        document = submit_with_progress(client, request)
+    with request_of(manifest, options) as request, GoOn() as go_on:
+        document = submit_with_progress(client, request, go_on)
     job = document.job
     if as_json:
         print_json({"job": job} | document.totals.model_dump())

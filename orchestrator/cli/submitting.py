@@ -1,11 +1,13 @@
 """What `submit`, `validate` and `run` share: the request from the options, and its progress."""
 
+import shlex
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
@@ -55,10 +57,31 @@ def manifest_progress() -> Iterator[Any]:
         yield show
 
 
-def submit_with_progress(client: Client, request: SubmitRequest) -> JobDocument:
+class GoOn:
+    """A context that says, on Ctrl-C, how to go on with the job whose id is known by then."""
+
+    def __init__(self) -> None:
+        self._job = ""
+
+    def tell(self, job: str) -> None:
+        """The job's id is known: say it, and remember it."""
+        self._job = job
+        say(f"job {job}")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        if kind is KeyboardInterrupt and self._job:
+            given = any(part.split("=")[0] == "--job-id" for part in sys.argv)
+            again = ["promptmill", *sys.argv[1:], *([] if given else ["--job-id", self._job])]
+            raise KeyboardInterrupt(f"finished images are kept. Go on with: {shlex.join(again)}")
+
+
+def submit_with_progress(client: Client, request: SubmitRequest, go_on: GoOn) -> JobDocument:
     """Submit, telling the job's id before the upload."""
     with manifest_progress() as show:
-        document = client.submit_request(request, on_job_id=lambda job: say(f"job {job}"), on_progress=show)
+        document = client.submit_request(request, on_job_id=go_on.tell, on_progress=show)
     totals = document.totals
     say(f"{totals.rows:,} rows, {totals.images:,} images, {totals.tasks:,} tasks, {totals.units:,.2f} units")
     return document

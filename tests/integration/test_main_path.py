@@ -1,10 +1,14 @@
 """A manifest in, images in object storage out: separate processes, as on a fleet."""
 
 import json
+import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
 import pandas as pd
+import psutil
 import pytest
 
 from schemas import keys
@@ -49,7 +53,13 @@ def test_the_same_submit_again_goes_on_and_renders_nothing_twice(mill: Mill) -> 
     mill.command("fetch", "again", "-o", "out")
     assert mill.rendered("again") == before
     refused = mill.command(
-        "submit", str(mill.manifest(prompts(11), "other.jsonl")), "--job-id", "again", "--set", "model=tiny", check=False
+        "submit",
+        str(mill.manifest(prompts(11), "other.jsonl")),
+        "--job-id",
+        "again",
+        "--set",
+        "model=tiny",
+        check=False,
     )
     assert refused.returncode == 3
     assert "taken" in refused.stderr
@@ -106,3 +116,26 @@ def test_run_does_everything_on_one_machine_and_again_renders_nothing(mill: Mill
     assert rendered == 40
     mill.command(*arguments, "-o", "pictures", **environment)
     assert log.read_text().count("rendered job=all-in-one") == rendered
+
+
+def test_ctrl_c_ends_a_run_with_all_its_processes_and_says_how_to_go_on(mill: Mill, tmp_path: Path) -> None:
+    manifest = mill.manifest(prompts(500))
+    environment = mill.environment | {
+        "PROMPTMILL_WORKER__ENGINE": "workers.engines.flat:FlatRoom",
+        "PROMPTMILL_FLAT_STEP_SECONDS": "0.05",
+        "PROMPTMILL_DATA_DIR": str(tmp_path / "own"),
+    }
+    command = [sys.executable, "-m", "orchestrator.cli.main", "run", str(manifest), "--set", "model=tiny"]
+    with subprocess.Popen(
+        [*command, "-o", "pictures"], env=environment, cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    ) as run:
+        log = tmp_path / "own" / "logs" / "worker.log"
+        mill.until(lambda: log.exists() and "rendered job=" in log.read_text(), what="the first image")
+        started = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGINT)
+        told = run.communicate(timeout=40)[1]
+    assert run.returncode == 130
+    job = told.split("job ")[1].split()[0]
+    assert f"Go on with: promptmill run {manifest} --set model=tiny -o pictures --job-id {job}" in told
+    gone, alive = psutil.wait_procs(started, timeout=10)
+    assert (len(gone) > 4, alive) == (True, [])

@@ -15,10 +15,11 @@ from schemas import keys
 from schemas.errors import LedgerUnavailable, StoreUnavailable
 from schemas.planned import PlannedRow
 from schemas.result import ResultLine
-from schemas.task import TaskMessage
 from services import jobs
 from services.ledger import CountDelta
+from services.store import ObjectStore
 from tests.small_mill import JOB, Inline, Later, SmallMill, planned, tasks_of, write_job
+from workers.runner import run_task
 
 
 def with_failures(*sizes: int) -> list[list[PlannedRow]]:
@@ -45,6 +46,12 @@ class TestAJob:
         small_mill.run(small_mill.dispatcher())
         small_mill.assert_exact(done=3, failed=3)
         assert small_mill.rendered() == 3
+
+    def test_a_real_store_gives_the_same(self, small_mill: SmallMill, store: ObjectStore) -> None:
+        small_mill.store = store
+        write_job(store, with_failures(2, 3, 1))
+        small_mill.run(small_mill.dispatcher())
+        small_mill.assert_exact(done=3, failed=3)
 
     def test_a_submission_that_is_not_finished_is_no_job_yet(self, small_mill: SmallMill) -> None:
         document = write_job(small_mill.store, tasks_of(1))
@@ -129,7 +136,6 @@ class TestFlush:
     @pytest.mark.parametrize("flush_at", range(STEPS))
     def test_the_counts_are_exact_whenever_redis_forgets(self, small_mill: SmallMill, flush_at: int) -> None:
         write_job(small_mill.store, with_failures(2, 1, 2))
-        small_mill.redis.publish("x", "y")
         dispatcher, place = small_mill.dispatcher(), small_mill.place()
         for step in range(self.STEPS):
             if step == flush_at:
@@ -262,7 +268,7 @@ class TestLosses:
                     small_mill.die(message)
                     deaths[message.member] += 1
                 else:
-                    orchestrator_work(place, message)
+                    run_task(message, place)
             if jobs.read_summary(small_mill.store, JOB) is not None:
                 break
         assert deaths == {"0": 2, "0.1": 3}
@@ -280,12 +286,6 @@ class TestLosses:
         small_mill.tick(dispatcher, 2)
         assert small_mill.members() == ["0"]
         assert small_mill.ledger.notes(JOB)[0] == {}
-
-
-def orchestrator_work(place: Any, message: TaskMessage) -> None:
-    from workers.runner import run_task
-
-    run_task(message, place)
 
 
 def failing(error: Exception) -> Any:

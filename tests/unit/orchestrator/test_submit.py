@@ -1,0 +1,349 @@
+"""From a manifest to a job: nothing is sent while a fault stands, and a submit that was killed goes on."""
+
+import gzip
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from orchestrator.manifests.options import ManifestOptions
+from orchestrator.submit import SubmitProgress, SubmitRequest, new_job_id, submit, validate
+from schemas import keys
+from schemas.errors import JobConflict, JobNotFound, ManifestError, SettingsError, StoreUnavailable
+from services import jobs
+from services.catalogue import Catalogue
+from services.settings import DispatchSettings, Settings
+from services.store import ObjectStore
+from tests.memory_store import MemoryStore
+
+ROWS: list[dict[str, Any]] = [
+    {"prompt": "a cat", "id": "cat", "width": 64, "height": 64},
+    {"prompt": "猫 🐈", "steps": 2, "note": {"nested": [1, None]}},
+    {"prompt": "two dogs", "num_images": 2},
+]
+
+
+@pytest.fixture(scope="module")
+def catalogue() -> Catalogue:
+    return Catalogue.load()
+
+
+@pytest.fixture
+def settings(no_settings: Path) -> Settings:
+    return Settings(dispatch=DispatchSettings(task_rows=2, task_units=1000))
+
+
+def manifest(folder: Path, rows: list[dict[str, Any]], name: str = "m.jsonl") -> Path:
+    path = folder / name
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return path
+
+
+def request(path: Path, **changes: Any) -> SubmitRequest:
+    options = ManifestOptions(defaults={"model": "tiny", "steps": 4})
+    return replace(SubmitRequest(path=path, options=options, job_id="job"), **changes)
+
+
+def rows_of(store: ObjectStore, job: str = "job") -> list[Any]:
+    return sorted(jobs.read_plan_part(store, job, 0), key=lambda row: row.index)
+
+
+class TestSubmit:
+    def test_the_job_holds_the_manifest_and_its_plan(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        path = manifest(tmp_path, ROWS)
+        document = submit(memory_store, catalogue, settings, request(path, priority=7, keep_going=True))
+        assert jobs.read_document(memory_store, "job") == document
+        assert (document.totals.rows, document.totals.images, document.totals.tasks) == (3, 4, 2)
+        assert (document.priority, document.spec.keep_going, document.spec.task_rows) == (7, True, 2)
+        assert document.spec.manifest_sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+        assert memory_store.get(keys.source("job", "m.jsonl")) == path.read_bytes()
+        first, second, third = rows_of(memory_store)
+        assert (first.id, second.id, third.id) == ("cat", "000001", "000002")
+        assert (second.prompt, second.steps, second.extra) == ("猫 🐈", 2, {"note": {"nested": [1, None]}})
+        assert (first.steps, first.model) == (4, "tiny")
+
+    def test_the_document_is_written_after_everything_else(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        submit(memory_store, catalogue, settings, request(manifest(tmp_path, ROWS)))
+        puts = [key for verb, key in memory_store.asked if verb == "put"]
+        assert puts[0] == keys.submission("job")
+        assert puts[-1] == keys.job_document("job")
+
+    def test_a_real_store_holds_the_same(
+        self, store: ObjectStore, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        path = manifest(tmp_path, ROWS)
+        submit(store, catalogue, settings, request(path))
+        submit(memory_store, catalogue, settings, request(path))
+        same = {key for key in memory_store.objects if "/plan/" in key or "/source/manifest/" in key}
+        assert {key: store.get(key) for key in same} == {key: memory_store.get(key) for key in same}
+        assert {found.key for found in store.list("")} == memory_store.objects.keys()
+
+    def test_the_id_is_told_before_the_first_upload_of_the_plan(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        told = []
+        submit(
+            memory_store,
+            catalogue,
+            settings,
+            request(manifest(tmp_path, ROWS), job_id=None),
+            on_job_id=lambda job: told.append((job, sum(verb == "put" for verb, _ in memory_store.asked))),
+        )
+        ((job, puts),) = told
+        assert puts == 1, "the claim, which makes the id ours"
+        assert jobs.read_document(memory_store, job).job == job
+
+    def test_progress_is_told_for_both_passes(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        told: list[SubmitProgress] = []
+        submit(memory_store, catalogue, settings, request(manifest(tmp_path, ROWS)), on_progress=told.append)
+        assert [(found.stage, found.total) for found in told] == [("checking", None), ("planning", 3)]
+
+    @pytest.mark.parametrize("task", [{"task_rows": 1}, {"task_units": 1e-9}])
+    def test_a_request_can_cut_tasks_its_own_way(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path, task: dict[str, Any]
+    ) -> None:
+        document = submit(memory_store, catalogue, settings, request(manifest(tmp_path, ROWS), **task))
+        assert document.totals.tasks == 3
+
+
+class TestFaults:
+    def test_all_are_told_with_their_lines_and_nothing_is_sent(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        rows = [{"prompt": "a"}, {"prompt": "b", "width": 513}, {"prompt": "c", "model": "nosuch"}, {"steps": 3}]
+        rows += [{"prompt": "d", "width": 8192, "height": 8192}, {"prompt": "e", "pipeline": "upscale", "image": "x"}]
+        with pytest.raises(ManifestError) as caught:
+            submit(memory_store, catalogue, settings, request(manifest(tmp_path, rows)))
+        assert [fault.line for fault in caught.value.faults] == [2, 3, 4, 5, 6]
+        assert memory_store.asked == []
+
+    def test_a_model_that_lacks_the_pipeline_is_a_fault(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        Image.new("RGB", (64, 64)).save(tmp_path / "a.png")
+        row = {"prompt": "a", "pipeline": "depth2img", "image": "a.png", "model": "tiny-xl"}
+        with pytest.raises(ManifestError) as caught:
+            submit(memory_store, catalogue, settings, request(manifest(tmp_path, [row])))
+        assert "depth2img" in caught.value.faults[0].message
+
+    @pytest.mark.parametrize("job", ["A", "../x", "a b", "", "-a"])
+    def test_an_id_that_is_none_is_refused(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path, job: str
+    ) -> None:
+        if not job:
+            return  # no id: one is made
+        with pytest.raises(SettingsError, match="--job-id"):
+            submit(memory_store, catalogue, settings, request(manifest(tmp_path, ROWS), job_id=job))
+        assert memory_store.asked == []
+
+    def test_a_store_that_is_away_is_told_before_an_id_is(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        memory_store.fault = lambda verb, key: StoreUnavailable("away")
+        told: list[str] = []
+        with pytest.raises(StoreUnavailable):
+            submit(memory_store, catalogue, settings, request(manifest(tmp_path, ROWS)), on_job_id=told.append)
+        assert told == []
+
+
+class TestAgain:
+    def test_the_same_again_sends_nothing_and_gives_the_same_job(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        path = manifest(tmp_path, ROWS)
+        first = submit(memory_store, catalogue, settings, request(path))
+        memory_store.asked.clear()
+        assert submit(memory_store, catalogue, settings, request(path)) == first
+        assert not [key for verb, key in memory_store.asked if verb == "put"]
+
+    @pytest.mark.parametrize("killed_at", range(1, 6))
+    def test_killed_at_any_upload_it_goes_on_where_it_stopped(
+        self,
+        memory_store: MemoryStore,
+        catalogue: Catalogue,
+        settings: Settings,
+        tmp_path: Path,
+        killed_at: int,
+        monkeypatch: pytest.MonkeyPatch,
+    ) -> None:
+        monkeypatch.setattr("orchestrator.planner.write.PART_IMAGES", 2)
+        path = manifest(tmp_path, ROWS)
+        whole = MemoryStore()
+        submit(whole, catalogue, settings, request(path))
+        puts = iter(range(100))
+
+        def die(verb: str, key: str) -> StoreUnavailable | None:
+            return StoreUnavailable("killed") if verb == "put" and next(puts) >= killed_at else None
+
+        memory_store.fault = die
+        with pytest.raises(StoreUnavailable):
+            submit(memory_store, catalogue, settings, request(path))
+        with pytest.raises(JobNotFound):
+            memory_store.fault = lambda verb, key: None
+            jobs.read_document(memory_store, "job")
+        before = {key for key in memory_store.objects if "/plan/part" in key}
+        memory_store.asked.clear()
+        submit(memory_store, catalogue, settings, request(path))
+        plan = {key: data for key, data in memory_store.objects.items() if "/plan/" in key}
+        assert plan == {key: data for key, data in whole.objects.items() if "/plan/" in key}
+        assert not before & {key for verb, key in memory_store.asked if verb == "put"}
+
+    @pytest.mark.parametrize(
+        ("change", "named"),
+        [
+            ({"rows": [*ROWS, {"prompt": "new"}]}, "manifest_sha256"),
+            ({"name": "other.jsonl"}, "manifest_name"),
+            ({"request": {"task_rows": 7}}, "task_rows"),
+            ({"request": {"keep_going": True}}, "keep_going"),
+            ({"request": {"options": ManifestOptions(defaults={"model": "tiny", "steps": 5})}}, "defaults"),
+        ],
+    )
+    def test_another_manifest_or_other_options_are_refused_by_name(
+        self,
+        memory_store: MemoryStore,
+        catalogue: Catalogue,
+        settings: Settings,
+        tmp_path: Path,
+        change: dict[str, Any],
+        named: str,
+    ) -> None:
+        submit(memory_store, catalogue, settings, request(manifest(tmp_path, ROWS)))
+        before = dict(memory_store.objects)
+        path = manifest(tmp_path, change.get("rows", ROWS), change.get("name", "m.jsonl"))
+        told: list[str] = []
+        with pytest.raises(JobConflict, match=named):
+            submit(
+                memory_store,
+                catalogue,
+                settings,
+                request(path, **change.get("request", {})),
+                on_job_id=told.append,
+            )
+        assert memory_store.objects == before
+        assert told == []
+
+    def test_defaults_of_every_type_are_recognized_as_the_same(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        defaults = {"model": "tiny", "steps": 4, "guidance_scale": 7.0, "negative_prompt": "猫", "seed": 2**60}
+        options = ManifestOptions(defaults=defaults, column_map={"id": "name"}, extra_columns=frozenset({"b", "a"}))
+        path = manifest(tmp_path, ROWS)
+        first = submit(memory_store, catalogue, settings, request(path, options=options))
+        assert submit(memory_store, catalogue, settings, request(path, options=options)) == first
+
+
+class TestInputs:
+    def rows(self, folder: Path) -> list[dict[str, Any]]:
+        Image.new("RGB", (64, 48), "red").save(folder / "a.png")
+        Image.new("RGB", (64, 48), "red").save(folder / "same.png")
+        Image.new("L", (64, 48), 255).save(folder / "m.png")
+        return [
+            {"prompt": "1", "pipeline": "img2img", "image": "a.png"},
+            {"prompt": "2", "pipeline": "img2img", "image": "same.png"},
+            {"prompt": "3", "pipeline": "inpaint", "image": "a.png", "mask": "m.png"},
+            {"prompt": "4", "pipeline": "img2img", "image": "s3://b/k.png"},
+        ]
+
+    def test_each_content_goes_up_once_and_rows_name_it_by_its_hash(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        submit(memory_store, catalogue, settings, request(manifest(tmp_path, self.rows(tmp_path))))
+        uploads = [key for verb, key in memory_store.asked if verb == "put" and "/inputs/" in key]
+        assert len(uploads) == len(set(uploads)) == 2
+        first, second, third, fourth = rows_of(memory_store)
+        assert first.image == second.image == third.image
+        for image in (first.image, third.mask):
+            data = memory_store.get(image.address)
+            assert hashlib.sha256(data).hexdigest() == image.sha256
+            assert image.sha256 in image.address
+        assert (first.width, first.height) == (64, 48)
+        assert (fourth.image.address, fourth.image.sha256) == ("s3://b/k.png", None)
+        assert (fourth.width, fourth.height) == (None, None)
+
+    def test_they_are_there_before_the_job_is(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        def refuse(verb: str, key: str) -> StoreUnavailable | None:
+            return StoreUnavailable("full") if verb == "put" and "/inputs/" in key else None
+
+        memory_store.fault = refuse
+        with pytest.raises(StoreUnavailable):
+            submit(memory_store, catalogue, settings, request(manifest(tmp_path, self.rows(tmp_path))))
+        assert keys.job_document("job") not in memory_store.objects
+
+    def test_an_image_that_changes_while_it_is_read_ends_the_submit(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        path = manifest(tmp_path, self.rows(tmp_path))
+
+        def spoil(progress: SubmitProgress) -> None:
+            if progress.stage == "planning":
+                (tmp_path / "a.png").write_text("no image any more")
+
+        with pytest.raises(ManifestError) as caught:
+            submit(memory_store, catalogue, settings, request(path), on_progress=spoil)
+        assert "changed" in caught.value.hint
+        assert keys.job_document("job") not in memory_store.objects
+
+
+class TestValidate:
+    def test_it_tells_what_submit_would_make_and_sends_nothing(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        path = manifest(tmp_path, ROWS)
+        report = validate(request(path), catalogue, settings)
+        totals = submit(memory_store, catalogue, settings, request(path)).totals
+        assert report.totals == totals.model_copy(update={"parts": 0})
+        assert report.manifest.rows == 3
+
+    def test_a_compressed_manifest_is_the_same(
+        self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+    ) -> None:
+        path = manifest(tmp_path, ROWS)
+        packed = tmp_path / "m.jsonl.gz"
+        packed.write_bytes(gzip.compress(path.read_bytes()))
+        assert (
+            validate(request(packed), catalogue, settings).totals == validate(request(path), catalogue, settings).totals
+        )
+
+
+class TestNewJobId:
+    @pytest.mark.parametrize(
+        ("name", "stem"),
+        [
+            ("parti.tsv", "parti"),
+            ("My Prompts (2).jsonl.gz", "my-prompts-2"),
+            ("猫.txt", "job"),
+            (".hidden", "job"),
+            ("x" * 200 + ".csv", "x" * 30),
+            ("a" * 29 + "-b.csv", "a" * 29),
+            ("--.csv", "job"),
+        ],
+    )
+    def test_it_is_a_job_id_made_of_the_manifests_name(self, name: str, stem: str) -> None:
+        job = new_job_id(name)
+        assert keys.is_job_id(job)
+        assert job.startswith(f"{stem}-2")
+
+    def test_two_at_the_same_time_differ(self) -> None:
+        assert len({new_job_id("a.txt") for _ in range(20)}) == 20
+
+
+def test_a_name_that_is_no_key_is_made_one(
+    memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
+) -> None:
+    path = manifest(tmp_path, ROWS)
+    submit(memory_store, catalogue, settings, request(path, name="../../my prompts?#.jsonl"))
+    assert [key for key in memory_store.objects if "/source/manifest/" in key] == [
+        keys.source("job", ".._.._my_prompts_.jsonl")
+    ]
