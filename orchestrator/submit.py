@@ -7,6 +7,7 @@ objects: a submit that was killed goes on where it stopped.
 
 import hashlib
 import re
+import secrets
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -132,10 +133,8 @@ def submit(
 
 def new_job_id(manifest_name: str) -> str:
     """An id from the manifest's name and the time, with a few random characters."""
-    stem = re.sub(r"[^a-z0-9]+", "-", manifest_name.split(".")[0].lower()).strip("-")[:30] or "job"
-    now = datetime.now(UTC)
-    random = hashlib.blake2b(f"{now.timestamp()}{id(now)}".encode(), digest_size=2).hexdigest()
-    return f"{stem}-{now:%Y%m%d-%H%M%S}-{random}"
+    stem = re.sub(r"[^a-z0-9]+", "-", manifest_name.split(".")[0].lower()).strip("-")[:30].strip("-") or "job"
+    return f"{stem}-{datetime.now(UTC):%Y%m%d-%H%M%S}-{secrets.token_hex(3)}"
 
 
 def _first_pass(

@@ -189,9 +189,9 @@ class SmallMill:
         message = self.receive()
         return None if message is None else run_task(message, place or self.place())
 
-    def run(self, dispatcher: Dispatcher, job: str = JOB, looks: int = 60) -> None:
+    def run(self, dispatcher: Dispatcher, job: str = JOB, looks: int = 60, renderer: Renderer | None = None) -> None:
         """Dispatch and work until the job is finalized."""
-        place = self.place()
+        place = self.place(renderer)
         for _ in range(looks):
             self.tick(dispatcher)
             while self.work(place) is not None:

@@ -168,8 +168,9 @@ class Committer:
 
     def _failed_line(self, row: PlannedRow, entry: _OpenRow | None, error: RowError) -> ResultLine:
         log.warning("failed job=%s row=%s class=%s: %s", self._message.job, row.id, error.error_class, error.message)
+        told = f"{error.message} ({error.hint})" if error.hint else error.message
         failure = RowFailure(
-            error_class=error.error_class, message=error.message[:MAX_MESSAGE], attempts=self._message.attempt + 1
+            error_class=error.error_class, message=told[:MAX_MESSAGE], attempts=self._message.attempt + 1
         )
         return self._line(row, "failed", entry).model_copy(update={"failure": failure})
 

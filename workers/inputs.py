@@ -51,10 +51,9 @@ def load_inputs(store: ObjectStore, row: PlannedRow, limits: ImageLimits) -> Loa
 
 def _working_size(row: PlannedRow, image: Image.Image) -> tuple[int, int]:
     """The size in pixels at which the pipeline takes the image."""
-    if row.width is None or row.height is None:
-        return working_size(*image.size)
     factor = UPSCALE_FACTOR if row.pipeline == "upscale" else 1
-    return row.width // factor, row.height // factor
+    width, height = working_size(*image.size)
+    return (row.width // factor if row.width else width), (row.height // factor if row.height else height)
 
 
 def _read(store: ObjectStore, planned: InputImage, limits: ImageLimits, name: str) -> bytes:

@@ -37,7 +37,9 @@ def build_estimator() -> DPTForDepthEstimation:
         use_auxiliary_head=False,
     )
     model = DPTForDepthEstimation(config)
-    nn.init.constant_(model.head.head[4].bias, 0.3)  # what follows is a ReLU: from below zero nothing is learned
+    for part in (*model.neck.modules(), *model.head.modules()):
+        if isinstance(part, (nn.Conv2d, nn.ConvTranspose2d)):  # DPT's own start lets so narrow a signal vanish
+            nn.init.kaiming_normal_(part.weight, nonlinearity="relu")
     return model
 
 
@@ -56,18 +58,25 @@ def maps(work: Path, count: int = COUNT) -> NDArray[np.float16]:
     )
 
 
-def train_estimator(work: Path, recipe: loop.Recipe = ESTIMATOR) -> nn.Module:
-    """Learn nearness from pictures: squared error, since the median of most pixels, zero, would end the head's ReLU."""
+def train_estimator(work: Path, recipe: loop.Recipe = ESTIMATOR) -> DPTForDepthEstimation:
+    """Learn nearness from pictures.
+
+    Most pixels are at zero, where the head's last ReLU has no slope and learning would end: it is left out here,
+    and is there again when the exported weights are loaded.
+    """
     torch.manual_seed(recipe.seed)
     near, pictures = maps(work), data.pictures(work)
+    fresh = build_estimator()
+    nn.init.normal_(fresh.head.head[4].weight, std=0.02)
+    fresh.head.head[-1] = nn.Identity()
 
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
         chosen = data.draw_batch(rng, len(near), recipe.batch)
         out = model(data.to_tensor(pictures[chosen], loop.device())).predicted_depth
         true = txt2img.floats(near[chosen])
-        return functional.mse_loss(out.float(), true)
+        return functional.l1_loss(out.float(), true) + 2 * functional.mse_loss(out.float(), true)
 
-    return loop.fit(recipe, build_estimator(), loss_of, work)
+    return loop.fit(recipe, fresh, loss_of, work)
 
 
 def condition(near: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ Each job has a pass: the cost it was served, over its weight. The job with the l
 comes later, or comes back, starts at the lowest pass of the others: it gets its share from now on, no arrears.
 """
 
+from collections import deque
 from dataclasses import dataclass, field
 
 
@@ -42,26 +43,26 @@ class Shares:
 class QueueDepth:
     """How many published tasks should wait for a worker: enough to keep all busy, few enough to stay fair.
 
-    One for each worker, or what the fleet takes in `horizon` seconds, whichever is more.
+    One for each worker, or what the fleet takes in `horizon` seconds, whichever is more. The rate is that of the last
+    `window` seconds: one task that is taken between two looks says nothing about the next. A fleet that empties the
+    queue at every look is given more each time, as its rate is then the depth over the pause between two looks.
     """
 
     horizon: float = 0.5
-    _rate: float = 0.0
+    window: float = 2.0
+    _taken: deque[tuple[float, int]] = field(default_factory=deque)
     _waiting: int = 0
-    _at: float = 0.0
 
     def target(self, workers: int) -> int:
         """Tasks that should be waiting."""
-        return max(workers, 1, round(self._rate * self.horizon))
+        rate = sum(count for _, count in self._taken) / self.window
+        return max(workers, 1, round(rate * self.horizon))
 
     def observe(self, now: float, waiting: int) -> None:
-        """Learn the rate at which tasks are taken: how many of those left last time are gone. `now` in seconds."""
-        span = now - self._at
-        if self._at and span > 0:
-            taken = max(self._waiting - waiting, 0) / span
-            # Up at once, down slowly: an empty queue costs a GPU's time, a long one only some fairness.
-            self._rate = max(taken, self._rate * 0.9 + taken * 0.1) if waiting else max(taken * 2, self._rate * 0.9)
-        self._at = now
+        """Learn how many of the tasks left last time are gone. `now` in seconds."""
+        self._taken.append((now, max(self._waiting - waiting, 0)))
+        while self._taken[0][0] <= now - self.window:
+            self._taken.popleft()
 
     def left(self, waiting: int) -> None:
         """How many tasks wait after this tick's publishing."""

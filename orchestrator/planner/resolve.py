@@ -83,7 +83,7 @@ def strength(given: Mapping[str, Any], entry: ModelEntry) -> float | None:
 def output_size(
     given: Mapping[str, Any], entry: ModelEntry, image: PlannedInput | None
 ) -> tuple[int | None, int | None]:
-    """Output size in pixels; (None, None) where an input of unknown size decides it."""
+    """Output size in pixels; None for a side that an input of unknown size decides."""
     if given["pipeline"] == "txt2img":
         return given["width"] or entry.width, given["height"] or entry.height
     if given["pipeline"] == "upscale":
@@ -91,10 +91,8 @@ def output_size(
             return None, None
         width, height = working_size(*image.size)
         return width * UPSCALE_FACTOR, height * UPSCALE_FACTOR
-    if given["width"] and given["height"]:
-        return given["width"], given["height"]
     if image is None or image.size is None:
-        return None, None
+        return given["width"], given["height"]
     width, height = working_size(*image.size)
     return given["width"] or width, given["height"] or height
 

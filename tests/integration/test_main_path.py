@@ -12,6 +12,8 @@ import psutil
 import pytest
 
 from schemas import keys
+from schemas.rows import PIPELINES
+from services.image_metadata.carriers import read
 from tests.integration.mill import Mill
 
 pytestmark = pytest.mark.integration
@@ -116,6 +118,25 @@ def test_run_does_everything_on_one_machine_and_again_renders_nothing(mill: Mill
     assert rendered == 40
     mill.command(*arguments, "-o", "pictures", **environment)
     assert log.read_text().count("rendered job=all-in-one") == rendered
+
+
+@pytest.mark.engine
+def test_all_five_pipelines_render_and_every_image_holds_its_own_recipe(mill: Mill) -> None:
+    mill.orchestrator()
+    mill.worker(engine="diffusers")
+    manifest = Path(__file__).parents[2] / "examples" / "demo.jsonl"
+    document = mill.client.submit(manifest, job_id="five")
+    status = mill.wait_for("five", seconds=100)
+    assert (status.failed, status.images) == (0, document.totals.images)
+    assert mill.client.fetch("five", mill.folder / "out").problem_count == 0
+    found = [json.loads(line) for line in (mill.folder / "out" / "metadata.jsonl").read_text().splitlines()]
+    assert {line["pipeline"] for line in found} == set(PIPELINES)
+    for line in found:
+        embedded = read(mill.folder / "out" / line["file_name"])
+        assert embedded.record is not None
+        assert (embedded.record.recipe["prompt"], embedded.record.seed) == (line["prompt"], line["seed"])
+        assert f"Seed: {line['seed']}" in (embedded.infotext or "")
+    mill.check_invariant("five")
 
 
 def test_ctrl_c_ends_a_run_with_all_its_processes_and_says_how_to_go_on(mill: Mill, tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_a_job_that_only_fails_pauses_itself_with_the_reason(mill: Mill) -> None
     mill.orchestrator()
     mill.worker()
     mill.submit(prompts(200, "bad !raise"), "fails")
-    with pytest.raises(JobPaused, match="the last .* rows failed the same way"):
+    with pytest.raises(JobPaused, match=r"the last .* rows failed the same way"):
         mill.client.wait("fails")
     assert mill.client.status("fails").failed < 200
 

@@ -146,8 +146,11 @@ class TestSizes:
     def test_an_input_that_only_the_worker_sees_decides_there(self, catalogue: Catalogue) -> None:
         row = plan(catalogue, None, pipeline="img2img", image="s3://b/k.png")
         assert (row.width, row.height) == (None, None)
-        row = plan(catalogue, None, pipeline="img2img", image="s3://b/k.png", width=64, height=64)
-        assert (row.width, row.height) == (64, 64)
+
+    @pytest.mark.parametrize("given", [{"width": 64}, {"height": 64}, {"width": 64, "height": 128}])
+    def test_what_the_row_says_about_such_an_input_is_kept(self, catalogue: Catalogue, given: dict[str, int]) -> None:
+        row = plan(catalogue, None, pipeline="img2img", image="s3://b/k.png", **given)
+        assert {"width": row.width, "height": row.height} == {"width": None, "height": None} | given
 
     def test_an_upscaled_image_is_four_times_its_input(self, catalogue: Catalogue) -> None:
         row = plan(catalogue, (101, 67), pipeline="upscale", model="own-upscaler", image="a.png")
