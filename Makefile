@@ -5,7 +5,9 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 # PyTorch without CUDA for Linux; where this index cannot be reached, pip's own settings count.
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+# Two at a time, a file each: integration tests start processes of their own, so more only get in each other's way.
 TESTS ?= tests
+PYTEST ?= --numprocesses 2 --dist loadfile
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -37,7 +39,7 @@ demo: $(READY)  ## Render examples/demo.jsonl on this machine with all five pipe
 	@echo && ls demo-out && echo && echo "The images are in $(CURDIR)/demo-out"
 
 test: $(READY)  ## Run all tests
-	@$(BIN)/pytest $(TESTS)
+	@$(BIN)/pytest --quiet $(PYTEST) $(TESTS)
 
 lint: $(READY)  ## Run ruff, mypy, the import rules, and the check that docs/ is up to date
 	$(BIN)/ruff check .

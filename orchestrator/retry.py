@@ -34,38 +34,34 @@ def retry(store: ObjectStore, ledger: Ledger, job: str, *, error_classes: Collec
     if jobs.read_control(store, document).state == "cancelled":
         raise JobConflict(f"job {job} was cancelled", hint="submit the manifest again under another id")
     rounds = jobs.read_rounds(store, document)
-    last = rounds[-1]
     if not _has_ended(store, ledger, document, rounds):
         raise JobConflict(
             f"job {job} is still running; its failed rows can be retried when it has ended",
             hint=f"promptmill status {job} --watch",
         )
-    round_id = str(ULID())
-    with PlanWriter(
-        store,
-        job,
-        round_id=round_id,
-        first_task=last.first_task + last.tasks,
-        first_part=last.first_part + last.parts,
-    ) as writer:
-        rows = _failed_rows(store, document, set(error_classes))
-        spec = document.spec
+    found = _write_round(store, document, rounds[-1], tuple(error_classes))
+    if found is not None:
+        with suppress(LedgerUnavailable):  # only a hint: the orchestrator looks into the store by itself
+            ledger.announce(job)
+    return found
+
+
+def _write_round(
+    store: ObjectStore, document: JobDocument, last: jobs.Round, classes: tuple[str, ...]
+) -> RoundDocument | None:
+    """Write the plan, its tasks and, last, `round.json`."""
+    numbers = {"first_task": last.first_task + last.tasks, "first_part": last.first_part + last.parts}
+    round_id, spec = str(ULID()), document.spec
+    with PlanWriter(store, document.job, round_id=round_id, **numbers) as writer:
+        rows = _failed_rows(store, document, set(classes))
         for task in cut_tasks(rows, task_units=spec.task_units, task_rows=spec.task_rows):
             writer.add(task)
         if not writer.tasks:
             return None
         totals = writer.finish()
-    found = RoundDocument(
-        round_id=round_id,
-        first_task=last.first_task + last.tasks,
-        first_part=last.first_part + last.parts,
-        totals=totals,
-        error_classes=tuple(error_classes),
-        created_at=datetime.now(UTC).isoformat(timespec="seconds"),
-    )
-    store.put(keys.round_document(job, round_id), found.model_dump_json().encode(), jobs.JSON)
-    with suppress(LedgerUnavailable):  # only a hint: the orchestrator looks into the store by itself
-        ledger.announce(job)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    found = RoundDocument(round_id=round_id, totals=totals, error_classes=classes, created_at=now, **numbers)
+    store.put(keys.round_document(document.job, round_id), found.model_dump_json().encode(), jobs.JSON)
     return found
 
 

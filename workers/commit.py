@@ -234,5 +234,7 @@ class Committer:
         )
         try:
             return encode(image.pixels, slot.row, record)
-        except (OSError, ValueError, MemoryError) as error:
+        except RowError:
+            raise
+        except Exception as error:  # whatever it is: one image of one row cannot be written, and no other
             raise RenderFailed(f"the image cannot be encoded as {slot.row.format}: {error}") from error
