@@ -41,7 +41,8 @@ section and name), and `bucket` under `[s3]` in `promptmill.toml`. What counts, 
 2. the environment, `PROMPTMILL_*`;
 3. `promptmill.toml` in the folder where the command is given;
 4. the names that other tools use: `AWS_ENDPOINT_URL_S3` or `AWS_ENDPOINT_URL`, `AWS_REGION` or `AWS_DEFAULT_REGION`;
-5. the services of a `promptmill run` that is at work in this folder (`services.json` in its data folder);
+5. the services of a `promptmill run` that is at work in this folder, as a whole: where nothing above names a Redis,
+   an S3 endpoint or a bucket;
 6. the default.
 
 `promptmill doctor` tells which of these it found, and warns of `PROMPTMILL_*` names that are no settings.

@@ -50,9 +50,9 @@ def _write_round(
     store: ObjectStore, document: JobDocument, last: jobs.Round, classes: tuple[str, ...]
 ) -> RoundDocument | None:
     """Write the plan, its tasks and, last, `round.json`."""
-    numbers = {"first_task": last.first_task + last.tasks, "first_part": last.first_part + last.parts}
+    first_task, first_part = last.first_task + last.tasks, last.first_part + last.parts
     round_id, spec = str(ULID()), document.spec
-    with PlanWriter(store, document.job, round_id=round_id, **numbers) as writer:
+    with PlanWriter(store, document.job, round_id=round_id, first_task=first_task, first_part=first_part) as writer:
         rows = _failed_rows(store, document, set(classes))
         for task in cut_tasks(rows, task_units=spec.task_units, task_rows=spec.task_rows):
             writer.add(task)
@@ -60,7 +60,14 @@ def _write_round(
             return None
         totals = writer.finish()
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    found = RoundDocument(round_id=round_id, totals=totals, error_classes=classes, created_at=now, **numbers)
+    found = RoundDocument(
+        round_id=round_id,
+        first_task=first_task,
+        first_part=first_part,
+        totals=totals,
+        error_classes=classes,
+        created_at=now,
+    )
     store.put(keys.round_document(document.job, round_id), found.model_dump_json().encode(), jobs.JSON)
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from schemas.base import Frozen
-from schemas.errors import JobNotFound
+from schemas.errors import JobNotFound, LedgerUnavailable
 from schemas.job import JobDocument, Summary
 from services import jobs
 from services.ledger import JobProgress, Ledger
@@ -51,7 +51,13 @@ def job_status(store: ObjectStore, ledger: Ledger, job: str) -> JobStatus:
         ServiceError: the store or Redis does not answer.
     """
     document = jobs.read_document(store, job)
-    progress = ledger.progress(job)
+    try:
+        progress = ledger.progress(job)
+    except LedgerUnavailable:
+        summary = final_summary(store, document)
+        if summary is None:
+            raise
+        return _final(document, summary)
     if progress is not None:
         return _live(document, progress, ledger)
     summary = final_summary(store, document)

@@ -114,10 +114,6 @@ def input_image(job: str, sha256: str, extension: str) -> str:
     return f"jobs/{job}/inputs/{sha256}.{extension}"
 
 
-def images_folder(job: str) -> str:
-    return f"jobs/{job}/images/"
-
-
 def image(job: str, part: int, index: int, image_number: int, token: str, file_format: str) -> str:
     return f"jobs/{job}/images/part-{part:05d}/{index:06d}-{image_number}.{token}.{EXTENSIONS[file_format]}"
 

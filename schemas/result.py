@@ -1,6 +1,6 @@
 """What a worker commits: a piece, one JSON line per row."""
 
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -73,6 +73,3 @@ def outcome_rank(line: ResultLine) -> tuple[bool, str]:
 def best(lines: list[ResultLine]) -> ResultLine:
     """The line that counts for a row."""
     return max(lines, key=outcome_rank)
-
-
-JsonObject = dict[str, Any]

@@ -90,15 +90,20 @@ def write_control(store: ObjectStore, job: str, event: ControlEvent) -> str:
     return ulid
 
 
-def read_control(store: ObjectStore, document: JobDocument) -> ControlState:
-    """The fold of all control events of a job."""
+def read_control(
+    store: ObjectStore, document: JobDocument, known: dict[str, ControlEvent] | None = None
+) -> ControlState:
+    """The fold of all control events of a job. `known`, key -> event, spares reading the same ones again."""
+    known = {} if known is None else known
     events = []
     for found in store.list(keys.control_folder(document.job)):
         try:
             ulid = keys.parse_control(found.key)[1]
         except ValueError:
             continue  # somebody else's file
-        events.append((ulid, ControlEvent.model_validate_json(store.get(found.key))))
+        if found.key not in known:
+            known[found.key] = ControlEvent.model_validate_json(store.get(found.key))
+        events.append((ulid, known[found.key]))
     return fold(document.priority, events)
 
 

@@ -132,13 +132,17 @@ class Settings(BaseSettings):
         toml = TomlConfigSettingsSource(settings_cls)
         named = (source().get("data_dir") for source in (init_settings, env_settings, toml))
         data_dir = Path(next((found for found in named if found), ".promptmill"))
-        return (
-            init_settings,
-            env_settings,
-            toml,
-            _AwsNamesSource(settings_cls),
-            _RunningServicesSource(settings_cls, data_dir),
-        )
+        given = (init_settings, env_settings, toml, _AwsNamesSource(settings_cls))
+        # Running services count as a whole or not at all: half of them and half of others would reach neither.
+        if any(_names_a_service(source()) for source in given):
+            return given
+        return (*given, _RunningServicesSource(settings_cls, data_dir))
+
+
+def _names_a_service(values: dict[str, Any]) -> bool:
+    s3, redis = (values.get(name) for name in ("s3", "redis"))
+    in_s3 = isinstance(s3, dict) and bool({"endpoint_url", "bucket"} & {name for name in s3 if s3[name]})
+    return in_s3 or (isinstance(redis, dict) and bool(redis.get("url")))
 
 
 class _AwsNamesSource(InitSettingsSource):

@@ -13,7 +13,7 @@ from services.settings import Settings
 
 PREFIX = "PROMPTMILL_"
 # Set by promptmill for its own processes.
-OWN_NAMES = frozenset({"PROMPTMILL_WORKER_NAME"})
+OWN_NAMES = frozenset({"PROMPTMILL_WORKER_NAME", "PROMPTMILL_FLEET_PID"})
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -130,10 +131,15 @@ class Committer:
             self.write(wait=False)
 
     def write(self, *, wait: bool) -> None:
-        """Commit every row that has all its images; with `wait`, those that are still going up as well."""
+        """Commit every row that has all its images; with `wait`, those that are still going up as well.
+
+        An upload that failed keeps its own row back, not the others; with `wait` it is raised once they are written.
+        """
+        if wait:
+            futures.wait([upload for entry in self._open.values() for upload in entry.uploads.values()])
         lines = [*self._failed]
         for index, entry in list(self._open.items()):
-            if self._is_ready(entry) or (wait and len(entry.uploads) == entry.row.num_images):
+            if self._is_ready(entry):
                 lines.append(self._done_line(entry))
                 del self._open[index]
         if lines:
@@ -145,19 +151,22 @@ class Committer:
             self.committed.update((line.index, line) for line in lines)
         self._written = time.monotonic()
         self._on_progress()
+        if wait:
+            self.check()
 
     def check(self) -> None:
         """Raise what an upload raised in the background."""
         for entry in self._open.values():
             for upload in entry.uploads.values():
-                error = upload.exception() if upload.done() else None
-                if error is not None and not isinstance(error, RowError):
+                error = _outage(upload)
+                if error is not None:
                     raise error
 
     @staticmethod
     def _is_ready(entry: _OpenRow) -> bool:
         uploads = entry.uploads.values()
-        return len(uploads) == entry.row.num_images and all(upload.done() for upload in uploads)
+        up = all(upload.done() and _outage(upload) is None for upload in uploads)
+        return up and len(uploads) == entry.row.num_images
 
     def _done_line(self, entry: _OpenRow) -> ResultLine:
         try:
@@ -238,3 +247,9 @@ class Committer:
             raise
         except Exception as error:  # whatever it is: one image of one row cannot be written, and no other
             raise RenderFailed(f"the image cannot be encoded as {slot.row.format}: {error}") from error
+
+
+def _outage(upload: Future[ImageResult]) -> BaseException | None:
+    """What ended an upload that is not its row's fault."""
+    error = upload.exception() if upload.done() else None
+    return None if isinstance(error, RowError) else error

@@ -12,7 +12,7 @@ from types import FrameType
 
 import psutil
 
-from workers.workplace import NAME_VARIABLE
+from workers.workplace import FLEET_VARIABLE, NAME_VARIABLE
 
 log = logging.getLogger(__name__)
 RESTART_SECONDS = (1.0, 2.0, 5.0, 15.0, 60.0)
@@ -59,8 +59,9 @@ class Fleet:
         if member.process is None:
             if now >= member.due:
                 # A session of its own: a terminal's Ctrl-C reaches this process alone, which passes on a TERM.
+                environment = member.environment | {FLEET_VARIABLE: str(os.getpid())}
                 member.process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "workers.process"], env=member.environment, start_new_session=True
+                    [sys.executable, "-P", "-m", "workers.process"], env=environment, start_new_session=True
                 )
                 member.started = now
             return

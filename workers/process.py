@@ -5,9 +5,11 @@ kernel) takes nothing else with it. TERM lets the task stop at its next step and
 process be killed, the kernel ends the pool process with it (Celery asks it to), and the lease brings the task back.
 """
 
+import ctypes
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import Any
 
 import psutil
@@ -17,11 +19,14 @@ from schemas.queues import RENDER_QUEUE
 from services.celery_app import make_app
 from services.logging import configure_logging
 from services.settings import load_settings
-from workers.workplace import worker_name
+from workers.workplace import FLEET_VARIABLE, worker_name
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 def main() -> None:
     """Run until TERM. A second TERM ends the pool process at once; its lease expires then."""
+    _end_with_the_fleet()
     settings = load_settings()
     configure_logging(settings.log_level)
     signals.worker_shutting_down.connect(_tell_the_pool)
@@ -31,13 +36,22 @@ def main() -> None:
     app.worker_main([*arguments, "--without-gossip", "--without-mingle", "--without-heartbeat"])
 
 
+def _end_with_the_fleet() -> None:
+    """Have the kernel send a TERM when the fleet's process is gone, whatever killed it. Linux's prctl(2)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    fleet = os.environ.get(FLEET_VARIABLE)
+    if fleet is not None and os.getppid() != int(fleet):  # it died before the call
+        sys.exit(0)
+
+
 def _keep_our_logging(**_: Any) -> None:
     """Celery leaves logging alone where this signal has a receiver."""
 
 
 def _tell_the_pool(**_: Any) -> None:
     for child in psutil.Process().children():
-        if child.pid != os.getpid():
+        with suppress(psutil.NoSuchProcess):
             child.send_signal(signal.SIGTERM)
 
 

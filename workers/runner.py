@@ -135,9 +135,9 @@ def _render(
                     break
         except Interrupted:
             log.info("task %s of %s interrupted: %s", message.member, message.job, keeper.reason)
-        except DeviceLost:
+        except (DeviceLost, ServiceError):
             with suppress(ServiceError):  # the process must end, whatever the store says
-                committer.write(wait=True)  # what is finished stays so; the rest counts as a loss when the lease ends
+                committer.write(wait=True)  # what is finished stays so
             raise
         committer.write(wait=True)
         found = known | committer.committed

@@ -1,6 +1,7 @@
 """The Celery task. It only translates: a message in, `runner.run_task` out."""
 
 import logging
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from workers.runner import Workplace, run_task
 from workers.workplace import make_workplace
 
 log = logging.getLogger(__name__)
+CANNOT_START = 78  # EX_CONFIG of sysexits.h
 
 
 @dataclass
@@ -39,7 +41,8 @@ def start_process(app: Any) -> _Process:
     stopping = threading.Event()
     place = make_workplace(settings, stopping)
     process: _Process
-    presence = Presence(place.ledger, place.worker, settings.worker.device, lambda: process.current)
+    device = str(getattr(place.renderer, "device", settings.worker.device))
+    presence = Presence(place.ledger, place.worker, device, lambda: process.current)
     process = _Process(place, presence)
     presence.start()
     app.promptmill = process
@@ -50,7 +53,14 @@ def start_process(app: Any) -> _Process:
 def _on_process_init(**_: object) -> None:
     from celery import current_app
 
-    start_process(current_app)
+    try:
+        start_process(current_app)
+    except BaseException:
+        # Celery would only log it, and this process would take messages that it cannot render.
+        log.critical("this worker cannot start", exc_info=True)
+        os.kill(os.getppid(), signal.SIGTERM)
+        logging.shutdown()
+        os._exit(CANNOT_START)
 
 
 @signals.worker_process_shutdown.connect  # type: ignore[untyped-decorator]
@@ -70,9 +80,11 @@ def render(self: Task, **fields: Any) -> None:
         log.error("message %s refused: %s", self.request.id, error.errors(include_url=False, include_input=False))
         return
     process.current = (message.job, message.member)
-    with _term_stops(process.place.stopping):
-        run_task(message, process.place)
-    process.current = ("", "")
+    try:
+        with _term_stops(process.place.stopping):
+            run_task(message, process.place)
+    finally:
+        process.current = ("", "")
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from workers.engines.room import open_room
 from workers.runner import Workplace
 
 NAME_VARIABLE = "PROMPTMILL_WORKER_NAME"
+FLEET_VARIABLE = "PROMPTMILL_FLEET_PID"
 
 
 def make_workplace(settings: Settings, stopping: threading.Event) -> Workplace:

@@ -18,6 +18,7 @@ from services.version import promptmill_version
 
 SCARCE_BYTES = 2 * 10**9
 TOML = Path("promptmill.toml")
+AWS_NAMES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
 def check_settings(settings: Settings) -> Iterator[Finding]:
@@ -27,7 +28,10 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     names = sorted(name for name in os.environ if name.upper().startswith(PREFIX))
     sources = [f"{len(names)} PROMPTMILL_* name{'s' * (len(names) != 1)} in the environment"] if names else []
     sources += [str(TOML)] if TOML.exists() else []
-    sources += ["the services of a running `promptmill run`"] if running_services(settings.data_dir) else []
+    sources += [name for name in AWS_NAMES if os.environ.get(name)]
+    running = running_services(settings.data_dir).get("redis", {}).get("url")
+    if running == settings.redis.url.get_secret_value():
+        sources.append("the services of a running `promptmill run`")
     yield ok("settings", f"from {', '.join(sources)}" if sources else "the defaults: nothing is set")
     for name, near in unknown_names(os.environ).items():
         todo = f"did you mean {near}?" if near else "docs/configuration.md names all"

@@ -8,7 +8,7 @@ from orchestrator.client import Client
 from schemas.errors import ErrorClass
 from schemas.job import ControlState
 from services.cli.options import json_option, service_options, take_settings
-from services.cli.output import print_json, say
+from services.cli.output import counted, print_json, say
 
 
 @click.command()
@@ -60,7 +60,7 @@ def priority(job: str, weight: int, as_json: bool, **options: Any) -> None:
 
         promptmill priority my-job 200
     """
-    _tell(job, Client(take_settings(options)).prioritize(job, weight), as_json)
+    _tell(job, Client(take_settings(options)).prioritize(job, weight), as_json, f"weight {weight}")
 
 
 @click.command()
@@ -90,12 +90,12 @@ def retry(job: str, classes: tuple[str, ...], as_json: bool, **options: Any) -> 
     elif found is None:
         say(f"{job}: no row failed{' so' if classes else ''}; there is nothing to retry")
     else:
-        say(f"{job}: {found.totals.rows:,} rows again in {found.totals.tasks:,} tasks")
+        say(f"{job}: {counted(found.totals.rows, 'row')} again in {counted(found.totals.tasks, 'task')}")
         say(f"next: promptmill status {job} --watch")
 
 
-def _tell(job: str, state: ControlState, as_json: bool) -> None:
+def _tell(job: str, state: ControlState, as_json: bool, told: str = "") -> None:
     if as_json:
         print_json({"job": job, "state": state.state, "priority": state.priority, "reason": state.reason})
     else:
-        say(f"{job}: {state.state}, weight {state.priority}")
+        say(f"{job}: {told or state.state}")

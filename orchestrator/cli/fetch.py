@@ -10,7 +10,7 @@ import rich_click as click
 from orchestrator.cli.fetching import fetch_with_progress
 from orchestrator.client import Client
 from services.cli.options import json_option, service_options, take_settings
-from services.cli.output import print_json, say
+from services.cli.output import counted, print_json, say
 
 
 @click.command()
@@ -30,9 +30,9 @@ def fetch(job: str, out: Path | None, as_json: bool, **options: Any) -> None:
     """
     folder = out or Path(job)
     report = fetch_with_progress(Client(take_settings(options)), job, folder)
-    say(f"{report.images:,} images in {folder}{os.sep} ({report.downloaded:,} new)")
+    say(f"{counted(report.images, 'image')} in {folder}{os.sep} ({report.downloaded:,} new)")
     if report.rows_failed:
-        say(f"{report.rows_failed:,} rows failed; see failed.jsonl there", style="yellow")
+        say(f"{counted(report.rows_failed, 'row')} failed; failed.jsonl there says why", style="yellow")
     if as_json:
         counts = {name: getattr(report, name) for name in ("images", "downloaded", "kept", "dropped", "bytes")}
         rows = {name: getattr(report, name) for name in ("rows_done", "rows_failed", "rows_pending", "problem_count")}

@@ -12,7 +12,7 @@ from rich.progress import (
 
 from orchestrator.client import Client
 from orchestrator.fetch import FetchProgress, FetchReport
-from services.cli.output import err, say
+from services.cli.output import counted, err, say
 
 
 def fetch_with_progress(client: Client, job: str, out: Path) -> FetchReport:
@@ -29,7 +29,7 @@ def fetch_with_progress(client: Client, job: str, out: Path) -> FetchReport:
     for problem in report.problems:
         say(f"{problem.file_name}: {problem.message} ({problem.key})", style="red")
     if report.problem_count:
-        say(f"{report.problem_count:,} images could not be had; the same command tries again", style="red")
+        say(f"{counted(report.problem_count, 'image')} could not be had; the same command tries again", style="red")
     if report.rows_pending:
-        say(f"{report.rows_pending:,} rows have no images yet; the same command goes on later")
+        say(f"{counted(report.rows_pending, 'row')} without images so far; the same command goes on later")
     return report

@@ -17,7 +17,7 @@ from schemas.errors import JobPaused
 from schemas.job import JobDocument
 from services import jobs
 from services.cli.options import json_option, local_options, manifest_options, submit_options, take_settings
-from services.cli.output import print_json, say
+from services.cli.output import counted, print_json, say
 
 
 @click.command()
@@ -59,9 +59,9 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
             raise
         report = fetch_with_progress(client, document.job, folder)
     told = "; metadata.jsonl there says what made each" if report.images else ""
-    say(f"{report.images:,} images in {folder}{os.sep}{told}")
+    say(f"{counted(report.images, 'image')} in {folder}{os.sep}{told}")
     if status.failed:
-        say(f"{status.failed:,} rows failed; failed.jsonl there says why", style="yellow")
+        say(f"{counted(status.failed, 'row')} failed; failed.jsonl there says why", style="yellow")
     if as_json:
         print_json(status.model_dump() | {"folder": str(folder), "fetched": report.images})
     sys.exit(report.exit_status)

@@ -1,6 +1,7 @@
 """`promptmill orchestrator`: the dispatcher as a service."""
 
 import logging
+import os
 import signal
 import threading
 from types import FrameType
@@ -34,6 +35,8 @@ def orchestrator(**options: Any) -> None:
     stop = threading.Event()
 
     def on_signal(number: int, frame: FrameType | None) -> None:
+        if stop.is_set():
+            os._exit(130)  # a second signal: what runs in the background can be repeated
         stop.set()
 
     signal.signal(signal.SIGTERM, on_signal)

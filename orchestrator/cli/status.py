@@ -11,7 +11,7 @@ from orchestrator.client import Client
 from orchestrator.status import JobStatus
 from schemas.errors import ServiceError
 from services.cli.options import json_option, service_options, take_settings
-from services.cli.output import duration, err, print_json, print_table
+from services.cli.output import counted, duration, err, print_json, print_table, say
 
 WATCH_SECONDS = 1.0
 COLUMNS = ["JOB", "STATE", "ROWS", "DONE", "FAILED", "IN FLIGHT", "IMAGES", "IMAGES/S", "ETA", "WORKERS"]
@@ -67,9 +67,9 @@ def _show(found: list[JobStatus], *, as_json: bool, one: bool) -> None:
         print_json(found[0].model_dump() if one else [status.model_dump() for status in found])
         return
     print_table(COLUMNS, [_cells(status) for status in found], numbers=NUMBERS)
-    for status in found:
-        for line in remarks(status):
-            err().print(line, markup=False)
+    if not found:
+        say("no jobs yet: promptmill submit makes one")
+    _remark(found, one=one)
 
 
 def _watch(client: Client, job: str | None, as_json: bool) -> None:
@@ -88,9 +88,13 @@ def _watch(client: Client, job: str | None, as_json: bool) -> None:
             if last and all(status.ended for status in last):
                 break
             time.sleep(WATCH_SECONDS)
-    for status in last:
-        for line in remarks(status):
-            err().print(line, markup=False)
+    _remark(last, one=job is not None)
+
+
+def _remark(found: list[JobStatus], *, one: bool) -> None:
+    for status in found:
+        for line in remarks(status, one=one):
+            say(line)
 
 
 def _table(found: list[JobStatus]) -> Table:
@@ -118,8 +122,8 @@ def _cells(status: JobStatus) -> list[str]:
     ]
 
 
-def remarks(status: JobStatus) -> list[str]:
-    """What the user should know or do about a job, beside its numbers."""
+def remarks(status: JobStatus, *, one: bool) -> list[str]:
+    """What the user should know or do about a job, beside its numbers; of many jobs only what needs attention."""
     lines = []
     if status.reason:
         lines.append(f"{status.job}: {status.reason}")
@@ -127,7 +131,7 @@ def remarks(status: JobStatus) -> list[str]:
         lines.append(f"{status.job}: go on with: promptmill resume {status.job}")
     if status.ended and status.failed:
         classes = ", ".join(f"{count} {name}" for name, count in sorted((status.failures or {}).items()))
-        lines.append(f"{status.job}: {status.failed} rows failed ({classes}): promptmill retry {status.job}")
-    if status.ended:
+        lines.append(f"{status.job}: {counted(status.failed, 'row')} failed ({classes}): promptmill retry {status.job}")
+    if status.ended and one:
         lines.append(f"{status.job}: get the images with: promptmill fetch {status.job} -o {status.job}")
     return lines

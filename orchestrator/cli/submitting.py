@@ -1,5 +1,6 @@
 """What `submit`, `validate` and `run` share: the request from the options, and its progress."""
 
+import re
 import shlex
 import sys
 import tempfile
@@ -16,7 +17,7 @@ from orchestrator.manifests.formats import spool
 from orchestrator.manifests.options import ManifestOptions, parse_map, parse_set
 from orchestrator.submit import SubmitProgress, SubmitRequest
 from schemas.job import JobDocument
-from services.cli.output import err, say
+from services.cli.output import counted, err, say
 
 
 @contextmanager
@@ -74,8 +75,12 @@ class GoOn:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         if kind is KeyboardInterrupt and self._job:
             given = any(part.split("=")[0] == "--job-id" for part in sys.argv)
-            again = ["promptmill", *sys.argv[1:], *([] if given else ["--job-id", self._job])]
+            again = ["promptmill", *map(_without_password, sys.argv[1:]), *([] if given else ["--job-id", self._job])]
             raise KeyboardInterrupt(f"finished images are kept. Go on with: {shlex.join(again)}")
+
+
+def _without_password(argument: str) -> str:
+    return re.sub(r"://[^/@]*@", "://...@", argument)
 
 
 def submit_with_progress(client: Client, request: SubmitRequest, go_on: GoOn) -> JobDocument:
@@ -83,5 +88,6 @@ def submit_with_progress(client: Client, request: SubmitRequest, go_on: GoOn) ->
     with manifest_progress() as show:
         document = client.submit_request(request, on_job_id=go_on.tell, on_progress=show)
     totals = document.totals
-    say(f"{totals.rows:,} rows, {totals.images:,} images, {totals.tasks:,} tasks, {totals.units:,.2f} units")
+    numbers = [counted(getattr(totals, f"{noun}s"), noun) for noun in ("row", "image", "task")]
+    say(f"{', '.join(numbers)}, {totals.units:,.2f} units")
     return document

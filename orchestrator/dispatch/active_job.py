@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import pyarrow as pa
 
 from schemas import keys
-from schemas.job import ControlState, JobDocument
+from schemas.job import ControlEvent, ControlState, JobDocument
 from schemas.task import TaskMessage, TaskRecord, parse_member
 from services import jobs
 from services.jobs import Round
@@ -24,6 +24,7 @@ class ActiveJob:
     control: ControlState
     rounds: list[Round]
     tables: list[pa.Table]
+    _events: dict[str, ControlEvent] = field(default_factory=dict)
     _layouts: OrderedDict[int, list[tuple[int, int]]] = field(default_factory=OrderedDict)
 
     @classmethod
@@ -54,7 +55,7 @@ class ActiveJob:
 
     def refresh_control(self) -> ControlState:
         """Fold the control events again."""
-        self.control = jobs.read_control(self.store, self.document)
+        self.control = jobs.read_control(self.store, self.document, self._events)
         return self.control
 
     def refresh_rounds(self) -> bool:

@@ -32,7 +32,7 @@ from services.settings import Settings
 from services.store import ObjectStore
 
 log = logging.getLogger(__name__)
-LEADER_SECONDS = 10.0
+LEADER_SECONDS = 20.0
 RECOVER_SECONDS = 1.0
 IDLE_TICK_SECONDS = 0.5
 TROUBLE_SECONDS = 2.0
@@ -62,7 +62,7 @@ class Dispatcher:
 
     def run(self, stop: threading.Event) -> None:
         """Dispatch until `stop` is set. Services that are away are waited for."""
-        with ThreadPoolExecutor(2, thread_name_prefix="background") as background:
+        with ThreadPoolExecutor(8, thread_name_prefix="background") as background:
             while not stop.is_set():
                 try:
                     busy = self.tick(background)
@@ -187,7 +187,7 @@ class Dispatcher:
         flights = self._ledger.flights(job)
         if recovering and flights:
             now = self._ledger.now()
-            recover(active, flights, now, self._ledger, self._broker)
+            recover(active, flights, now, self._ledger)
             if progress.state == "running":
                 grace = self._settings.publish_grace_seconds
                 requeue_vanished(active, flights, now, self._ledger, self._broker, grace)

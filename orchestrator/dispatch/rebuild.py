@@ -30,8 +30,10 @@ def open_in_ledger(active: ActiveJob, ledger: Ledger, *, hold_seconds: float) ->
     """
     tally = _Tally(bytearray((active.tasks + 7) // 8))
     found_pieces = False
+    # A fresh job has none: one look at the folder instead of one for each part.
+    rounds = active.rounds if next(active.store.list(keys.results_folder(active.job)), None) else []
     with ThreadPoolExecutor(READERS) as readers:
-        for plan in active.rounds:
+        for plan in rounds:
             found_pieces = False
             for part in range(plan.first_part, plan.first_part + plan.parts):
                 found_pieces |= _tally_part(active, part, tally, readers)

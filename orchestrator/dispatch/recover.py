@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 LEASE_OF_THE_DISPATCHER = 30.0
 
 
-def recover(active: ActiveJob, flights: list[Flight], now: int, ledger: Ledger, broker: Broker) -> int:
+def recover(active: ActiveJob, flights: list[Flight], now: int, ledger: Ledger) -> int:
     """Publish again what was lost. `now` is Redis' clock in ms. Returns how many members were recovered."""
     recovered = 0
     for flight in flights:

@@ -68,6 +68,11 @@ def _as_data(error: PromptmillError) -> Mapping[str, Any]:
     return data
 
 
+def counted(number: int, noun: str) -> str:
+    """`1 row`, `1,632 rows`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
 def duration(seconds: float | None) -> str:
     """`1h 02m`, `3m 10s`, `12s`, or `-`."""
     if seconds is None:

@@ -76,6 +76,4 @@ class WorkerReport(Frozen):
     device: str
     job: str = ""
     member: str = ""
-    models: tuple[str, ...] = ()
-    images: int = 0
     seen: int = 0

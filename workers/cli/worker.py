@@ -57,12 +57,14 @@ def _environments(settings: Settings, gpus: str | None, count: int | None) -> li
     base = dict(os.environ) | as_environment(settings)
     host = os.environ.get(NAME_VARIABLE, socket.gethostname())
     if gpus:
+        base["PROMPTMILL_WORKER__DEVICE"] = "cuda"
         return [base | {"CUDA_VISIBLE_DEVICES": gpu, NAME_VARIABLE: f"{host}-gpu{gpu}"} for gpu in _gpu_names(gpus)]
     number = count or 1
     # Threads that spin while they wait take the cores from other workers of this machine.
     threads = {"OMP_WAIT_POLICY": base.get("OMP_WAIT_POLICY", "PASSIVE")}
     if number > 1 and "OMP_NUM_THREADS" not in base:
         # Several processes that each use every core are slower together than one.
+        threads["PROMPTMILL_WORKER__DEVICE"] = "cpu"
         threads["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // number))
     return [base | threads | {NAME_VARIABLE: f"{host}-{place}"} for place in range(number)]
 

@@ -3,11 +3,12 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 from huggingface_hub.utils.tqdm import disable_progress_bars
 
-from schemas.catalogue import ModelEntry
+from schemas.catalogue import ModelEntry, parse_source
 from schemas.errors import ModelUnavailable, OutOfMemory, RenderFailed, RowError, SettingsError
 from schemas.planned import PlannedRow
 from schemas.result import RenderInfo
@@ -142,7 +143,7 @@ class DiffusersRoom:
             device=device_name(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
             versions={name: _version(name) for name in _VERSIONS},
-            model_source=entry.source,
+            model_source=_public_source(entry.source),
             model_revision=ready.model.main.revision if ready else None,
             safety=self._settings.safety,
         )
@@ -246,3 +247,9 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "unknown"
+
+
+def _public_source(source: str) -> str:
+    """A source as a result records it: of a local folder its name alone, as its place is this machine's own."""
+    kind, place = parse_source(source)
+    return f"folder:{Path(place).name}" if kind == "folder" else source

@@ -73,7 +73,7 @@ def test_each_key_lies_below_the_folder_that_lists_it() -> None:
     assert keys.piece("a", 1, 2, token, 3).startswith(keys.task_results_folder("a", 1, 2))
     assert keys.task_results_folder("a", 1, 2).startswith(keys.part_results_folder("a", 1))
     assert keys.part_results_folder("a", 1).startswith(keys.results_folder("a"))
-    assert keys.image("a", 1, 2, 0, token, "png").startswith(keys.images_folder("a"))
+    assert keys.image("a", 1, 2, 0, token, "png").startswith("jobs/a/images/")
     assert keys.control("a", ULID, "pause").startswith(keys.control_folder("a"))
     assert keys.round_document("a", ULID).startswith(keys.rounds_folder("a"))
     everything = [keys.job_document("a"), keys.submission("a"), keys.source("a", "m"), keys.plan_part("a", 0)]

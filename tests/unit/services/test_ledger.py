@@ -346,6 +346,13 @@ class TestSplit:
         assert sorted(members(ledger)) == ["0.0", "0.1", "0.2", "1"]
         assert members(ledger) == []
 
+    def test_a_rows_losses_are_counted_anew(self, ledger: Ledger) -> None:
+        opened(ledger, tasks=1)
+        lost(ledger, "0", times=2)
+        ledger.split(JOB, 0, range(2))
+        assert ledger.notes(JOB)[0] == {}
+        assert ledger.take(JOB, 9) == [("0.0", 0), ("0.1", 0)]
+
     def test_a_task_is_split_once(self, ledger: Ledger) -> None:
         opened(ledger)
         assert ledger.split(JOB, 0, range(3))
@@ -508,8 +515,8 @@ class TestDrop:
         opened(ledger, tasks=4, counted=b"\x10")
         members(ledger, 1)
         leased(ledger, "1")
-        lost(ledger, "2")
         ledger.split(JOB, 2, range(2))
+        lost(ledger, "2.0")
         ledger.sample(JOB, 3)
         assert len(everything(redis)) == 10
         assert ledger.drop(JOB, tasks=4)

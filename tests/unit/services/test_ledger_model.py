@@ -184,6 +184,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert done == (member in self.waiting | self.again | self.published)
         if done:
             self.put(member, set())
+            self.losses.pop(member, None)
             self.split_tasks.add(member)
             self.again |= {f"{member}.{row}" for row in range(ROWS)}
 

@@ -69,18 +69,36 @@ class TestOrder:
 class TestRunningServices:
     SERVICES = {"redis": {"url": "redis://:x@127.0.0.1:1/0"}, "s3": {"bucket": "running", "endpoint_url": "http://r"}}
 
-    def test_they_are_found_in_the_usual_folder_and_beaten_by_everything(
-        self, no_settings: Path, monkeypatch: pytest.MonkeyPatch
+    def test_they_are_found_in_the_usual_folder(self, no_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        publish_services(Path(".promptmill"), self.SERVICES)
+        monkeypatch.setenv("AWS_REGION", "eu-west-1")
+        settings = load_settings()
+        assert (settings.s3.bucket, settings.s3.endpoint_url) == ("running", "http://r")
+        assert settings.redis.url == SecretStr("redis://:x@127.0.0.1:1/0")
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("PROMPTMILL_S3__BUCKET", "b"),
+            ("PROMPTMILL_S3__ENDPOINT_URL", "http://e"),
+            ("PROMPTMILL_REDIS__URL", "redis://e"),
+            ("AWS_ENDPOINT_URL", "http://e"),
+        ],
+    )
+    def test_they_count_as_a_whole_or_not_at_all(
+        self, no_settings: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
     ) -> None:
         publish_services(Path(".promptmill"), self.SERVICES)
-        assert load_settings().s3.endpoint_url == "http://r"
-        monkeypatch.setenv("PROMPTMILL_S3__BUCKET", "env")
+        monkeypatch.setenv(name, value)
         settings = load_settings()
-        assert (settings.s3.bucket, settings.s3.endpoint_url) == ("env", "http://r")
+        assert "running" not in settings.s3.bucket
+        assert settings.s3.endpoint_url != "http://r"
+        assert settings.redis.url != SecretStr("redis://:x@127.0.0.1:1/0")
 
     def test_they_are_found_where_the_environment_the_file_or_a_flag_says(
         self, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
+        (folder / "promptmill.toml").write_text('data_dir = "toml"')
         for name in ("toml", "env", "flag"):
             publish_services(Path(name), {"redis": {"url": f"redis://{name}"}})
         assert load_settings().redis.url == SecretStr("redis://toml")
