@@ -45,6 +45,9 @@ section and name), and `bucket` under `[s3]` in `promptmill.toml`. What counts, 
    an S3 endpoint or a bucket;
 6. the default.
 
+Any option of a command can stand there as well, `--workers` of `promptmill run` as `PROMPTMILL_RUN_WORKERS=2`, or as
+`workers = 2` under `[cli.run]` in `promptmill.toml`.
+
 `promptmill doctor` tells which of these it found, and warns of `PROMPTMILL_*` names that are no settings.
 
 ```toml
@@ -60,6 +63,9 @@ bucket = "renders"
 
 [worker]
 safety = "blur"
+
+[cli.run]
+workers = 2
 ```
 
 An unknown name in `promptmill.toml` is an error. All processes of one installation need the same services:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Literal
 
 from schemas.base import Frozen
-from schemas.errors import JobNotFound, LedgerUnavailable
+from schemas.errors import JobNotFound, LedgerUnavailable, UnreadableObject
 from schemas.job import JobDocument, Summary
 from services import jobs
 from services.ledger import JobProgress, Ledger
@@ -15,7 +15,7 @@ ENDED: frozenset[str] = frozenset({"done", "cancelled"})
 
 
 class JobStatus(Frozen):
-    """One job at one moment. Counts are rows unless named otherwise; the rate is images per second."""
+    """One job at one moment. Counts are rows, but `in_flight` is tasks; the rate is images per second."""
 
     job: str
     state: StatusState
@@ -80,8 +80,8 @@ def all_status(store: ObjectStore, ledger: Ledger) -> Iterator[JobStatus]:
     for job in jobs.list_jobs(store):
         try:
             yield job_status(store, ledger, job)
-        except JobNotFound:
-            continue  # a submission that was never finished is no job
+        except (JobNotFound, UnreadableObject):
+            continue  # a submission that was never finished is no job, and one of a later version not ours to tell
 
 
 def _base(document: JobDocument, state: StatusState, **values: object) -> JobStatus:
@@ -96,7 +96,10 @@ def _live(document: JobDocument, progress: JobProgress, ledger: Ledger) -> JobSt
     losses = ledger.notes(document.job)[0]
     rate = ledger.rate(document.job)
     images = progress.images + sum(flight.images for flight in flights)
-    left = max(document.totals.images - images, 0)
+    totals = document.totals
+    rows_left = max(totals.rows - progress.done - max(progress.failed, 0), 0)
+    # Of rows under way only the images that are still to come; failed rows have none to come.
+    left = max(rows_left * totals.images / totals.rows - sum(flight.images for flight in flights), 0)
     state: StatusState = {"running": "running", "paused": "paused"}.get(progress.state, "cancelling")  # type: ignore[assignment]
     if progress.counted >= progress.tasks:
         state = "finalizing"

@@ -11,6 +11,7 @@ PromptmillError                exit status
 │   ├── StoreRefused           4    wrong credentials, or not allowed
 │   ├── BucketMissing          4    the bucket does not exist
 │   ├── ObjectMissing          4    one object does not exist
+│   ├── UnreadableObject       4    one object is of a shape that this version does not know
 │   └── LedgerUnavailable      4    no answer from Redis
 ├── LocalDiskError             5    this machine's disk is full or not writable
 ├── JobPaused                  6    the job stopped itself: too many errors in a row
@@ -110,6 +111,10 @@ class ObjectMissing(ServiceError):
     """One object does not exist."""
 
 
+class UnreadableObject(ServiceError):
+    """One object is of a shape that this version does not know."""
+
+
 class LedgerUnavailable(ServiceError):
     """Redis gave no answer, or refused."""
 
@@ -133,7 +138,7 @@ class RowError(PromptmillError):
 
 
 class InvalidInput(RowError):
-    """Missing or broken image, too large, or an address that is not allowed."""
+    """Missing or broken image, or too large."""
 
     error_class = "invalid_input"
 

@@ -5,24 +5,26 @@ rebuilds its ledger and finalizes.
 """
 
 import io
+import logging
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from ulid import ULID
 
 from schemas import keys
-from schemas.errors import JobNotFound, ObjectMissing
+from schemas.errors import JobNotFound, ObjectMissing, UnreadableObject
 from schemas.job import ControlEvent, ControlState, JobDocument, RoundDocument, Summary, fold
 from schemas.planned import PlannedRow
 from schemas.result import ResultLine, best
 from schemas.task import TaskMessage, TaskRecord
 from services.store import ObjectStore
 
+log = logging.getLogger(__name__)
 JSON = "application/json"
 JSON_LINES = "application/x-ndjson"
 TASK_SCHEMA = pa.schema(
@@ -70,7 +72,7 @@ def read_document(store: ObjectStore, job: str) -> JobDocument:
     if not keys.is_job_id(job):
         raise JobNotFound(f"{job!r} cannot be a job id", hint="`promptmill list` names all jobs")
     try:
-        return JobDocument.model_validate_json(store.get(keys.job_document(job)))
+        return _parsed(JobDocument, store, keys.job_document(job))
     except ObjectMissing:
         raise JobNotFound(f"no job {job!r} in {store.place}", hint="`promptmill list` names all jobs") from None
 
@@ -78,7 +80,7 @@ def read_document(store: ObjectStore, job: str) -> JobDocument:
 def read_summary(store: ObjectStore, job: str) -> Summary | None:
     """`summary.json`, or None while the job was never finalized."""
     try:
-        return Summary.model_validate_json(store.get(keys.summary(job)))
+        return _parsed(Summary, store, keys.summary(job))
     except ObjectMissing:
         return None
 
@@ -102,7 +104,7 @@ def read_control(
         except ValueError:
             continue  # somebody else's file
         if found.key not in known:
-            known[found.key] = ControlEvent.model_validate_json(store.get(found.key))
+            known[found.key] = _parsed(ControlEvent, store, found.key)
         events.append((ulid, known[found.key]))
     return fold(document.priority, events)
 
@@ -117,7 +119,7 @@ def read_rounds(store: ObjectStore, document: JobDocument) -> list[Round]:
     rounds = [Round(None, 0, 0, totals.tasks, totals.parts, totals.rows)]
     for round_id in sorted(_round_ids(store, document.job)):
         try:
-            found = RoundDocument.model_validate_json(store.get(keys.round_document(document.job, round_id)))
+            found = _parsed(RoundDocument, store, keys.round_document(document.job, round_id))
         except ObjectMissing:
             continue  # a retry that was never finished
         last = rounds[-1]
@@ -126,6 +128,26 @@ def read_rounds(store: ObjectStore, document: JobDocument) -> list[Round]:
         size = found.totals
         rounds.append(Round(round_id, found.first_task, found.first_part, size.tasks, size.parts, size.rows))
     return rounds
+
+
+_Document = TypeVar("_Document", bound=BaseModel)
+
+
+def _parsed(kind: type[_Document], store: ObjectStore, key: str) -> _Document:
+    """An object of the store as what it should be.
+
+    Raises:
+        UnreadableObject: it is something else, or of a later version.
+    """
+    data = store.get(key)
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in fault["loc"])
+        raise UnreadableObject(
+            f"{key} cannot be read: {where}: {fault['msg']}", hint="it was written by a later version: update this one"
+        ) from None
 
 
 def _round_ids(store: ObjectStore, job: str) -> Iterator[str]:
@@ -207,7 +229,7 @@ def read_piece(store: ObjectStore, key: str) -> list[ResultLine]:
         try:
             lines.append(ResultLine.model_validate_json(text))
         except ValidationError:
-            continue
+            log.warning("%s: a line that this version cannot read is left out; is a newer one at work?", key)
     return lines
 
 

@@ -118,6 +118,9 @@ class Settings(BaseSettings):
     worker: WorkerSettings = WorkerSettings.model_validate({})
     models_file: Path | None = Field(None, description="a models.toml of your own that extends the shipped one")
     data_dir: Path = Field(Path(".promptmill"), description="where embedded services keep their data")
+    cli: dict[str, dict[str, Any]] = Field(
+        default_factory=dict, description="options by command: [cli.run] workers = 2"
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
 
     @classmethod

@@ -3,6 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import BaseModel
@@ -12,6 +13,7 @@ from pydantic_core import PydanticUndefined
 from services.settings import Settings
 
 PREFIX = "PROMPTMILL_"
+OPTIONS_OF_COMMANDS = "cli"  # not a setting, but the tables of all commands
 # Set by promptmill for its own processes.
 OWN_NAMES = frozenset({"PROMPTMILL_WORKER_NAME", "PROMPTMILL_FLEET_PID"})
 
@@ -50,7 +52,7 @@ def all_settings() -> Iterator[SettingName]:
         for name, field in kind.model_fields.items():
             yield SettingName(section, name, field)
     for name, field in Settings.model_fields.items():
-        if name not in sections:
+        if name not in sections and name != OPTIONS_OF_COMMANDS:
             yield SettingName("", name, field)
 
 
@@ -59,13 +61,26 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
     return kind if isinstance(kind, type) and issubclass(kind, BaseModel) else None
 
 
-def unknown_names(environment: Iterable[str]) -> dict[str, str | None]:
-    """Names that look like settings of ours and are none, each with the one that was probably meant."""
+def unknown_names(environment: Iterable[str], options: Iterable[str] = ()) -> dict[str, str | None]:
+    """Names that look like settings of ours and are none, each with the one that was probably meant.
+
+    Args:
+        environment: names to look at.
+        options: names of options of commands, as the environment writes them.
+    """
     sections = {PREFIX + setting.section.upper() for setting in all_settings() if setting.section}
-    known = {setting.environment for setting in all_settings()}
-    strangers = [name for name in environment if name.upper().startswith(PREFIX)]
-    strangers = [name for name in strangers if name.upper() not in known | sections | OWN_NAMES]
+    known = {setting.environment for setting in all_settings()} | set(options)
+    passed = known | sections | OWN_NAMES | {PREFIX + OPTIONS_OF_COMMANDS.upper()}
+    strangers = [name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in passed]
+    strangers = [name for name in strangers if not _is_an_option(name.upper())]
     return {
         name: next(iter(difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.8)), None)
         for name in sorted(strangers)
     }
+
+
+def _is_an_option(name: str) -> bool:
+    """Whether a name is an option of a command, as click reads it: `PROMPTMILL_RUN_WORKERS`."""
+    commands = {point.name.upper() for point in entry_points(group="promptmill.commands")}
+    command, _, option = name.removeprefix(PREFIX).partition("_")
+    return command in commands and bool(option) and not option.startswith("_")

@@ -84,8 +84,9 @@ def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
         except ServiceError as error:
             outcome, delay, trouble = None, OUTAGE_DELAY_SECONDS, error.message
         if outcome is not None:
-            _count(message, outcome, place, keeper)
-            log.info("counted job=%s task=%s seconds=%.2f", message.job, message.member, time.monotonic() - started)
+            counted = _count(message, outcome, place, keeper)
+            told = "counted" if counted else "committed, and left to be counted,"
+            log.info("%s job=%s task=%s seconds=%.2f", told, message.job, message.member, time.monotonic() - started)
             return "counted"
     # After the keeper has ended: a renewal that came later would take the lease up again, for nobody.
     level = logging.ERROR if trouble else logging.INFO
@@ -207,20 +208,29 @@ def _render_batch(batch: list[Slot], place: Workplace, keeper: LeaseKeeper, comm
         # The one line that says an image was denoised, whatever becomes of it.
         log.info("rendered job=%s row=%s image=%d seed=%d", committer.job, slot.row.id, slot.number, slot.seed)
         if slot.number == 0:
-            committer.warn(slot.row, place.renderer.warnings(slot.row))
+            committer.warn(slot.row, _warnings(slot.row, place))
         committer.add(slot, image, batch_size=len(batch), place=position, render=info, share=share)
 
 
 def _rendered(batch: list[Slot], place: Workplace, keeper: LeaseKeeper) -> list[Rendered]:
     """As the engine room. What no engine should raise is a failed render too, or one bad row would end the task."""
     try:
-        place.renderer.load(batch[0].row.model, keeper.touch)
+        place.renderer.load(batch[0].row.model, keeper.step)
         return place.renderer.render(batch, keeper.step)
     except PromptmillError:
         raise
     except Exception as error:
         log.exception("the engine's own fault, at %d images of %s", len(batch), batch[0].row.model)
         raise RenderFailed(f"{type(error).__name__}: {error}") from error
+
+
+def _warnings(row: PlannedRow, place: Workplace) -> tuple[str, ...]:
+    """A fault in looking for warnings costs the warnings, not the images that are rendered already."""
+    try:
+        return place.renderer.warnings(row)
+    except Exception:
+        log.exception("no warnings for row %s", row.id)
+        return ()
 
 
 def _fail_all(batch: list[Slot], error: RowError, committer: Committer) -> None:
@@ -230,8 +240,8 @@ def _fail_all(batch: list[Slot], error: RowError, committer: Committer) -> None:
 
 def _count(
     message: TaskMessage, outcome: tuple[list[PlannedRow], list[ResultLine]], place: Workplace, keeper: LeaseKeeper
-) -> None:
-    """Count the task. Its rows stand in pieces already, so a Redis that stays away costs only a second look."""
+) -> bool:
+    """Count the task; False where Redis stays away. Its rows stand in pieces already: that costs a second look."""
     delta = _delta(*outcome)
     deadline = time.monotonic() + COUNT_PATIENCE_SECONDS
     while True:
@@ -240,11 +250,11 @@ def _count(
         except LedgerUnavailable as error:
             if time.monotonic() > deadline or place.stopping.is_set():
                 log.warning("task %s of %s not counted: %s", message.member, message.job, error.message)
-                return
+                return False
             keeper.touch()
             time.sleep(1.0)
         else:
-            return
+            return True
 
 
 def _delta(rows: list[PlannedRow], lines: list[ResultLine]) -> CountDelta:

@@ -3,7 +3,7 @@
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 from schemas.errors import SettingsError
@@ -21,8 +21,8 @@ TOML = Path("promptmill.toml")
 AWS_NAMES = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
 
 
-def check_settings(settings: Settings) -> Iterator[Finding]:
-    """The version, and which sources the settings come from."""
+def check_settings(settings: Settings, options: Collection[str] = ()) -> Iterator[Finding]:
+    """The version, and which sources the settings come from. `options`: environment names of commands' options."""
     python = ".".join(map(str, sys.version_info[:3]))
     yield ok("promptmill", f"{promptmill_version()} on Python {python}")
     names = sorted(name for name in os.environ if name.upper().startswith(PREFIX))
@@ -33,7 +33,7 @@ def check_settings(settings: Settings) -> Iterator[Finding]:
     if running == settings.redis.url.get_secret_value():
         sources.append("the services of a running `promptmill run`")
     yield ok("settings", f"from {', '.join(sources)}" if sources else "the defaults: nothing is set")
-    for name, near in unknown_names(os.environ).items():
+    for name, near in unknown_names(os.environ, options).items():
         todo = f"did you mean {near}?" if near else "docs/configuration.md names all"
         yield warning("settings", f"{name} is no setting and is not read", todo)
 

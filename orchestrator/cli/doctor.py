@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import nullcontext
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Any
 
@@ -62,7 +63,8 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _checks() -> Iterator[tuple[str, Check]]:
-    yield "the settings", check_settings
+    root = click.get_current_context().find_root()
+    yield "the settings", partial(check_settings, options=set(_option_names(root.command, root)))
     yield "Redis", check_redis
     yield "the object store", check_store
     yield "the catalogue", check_catalogue
@@ -70,6 +72,16 @@ def _checks() -> Iterator[tuple[str, Check]]:
     yield "the disk", check_disk
     for point in sorted(entry_points(group=CHECK_GROUP), key=lambda point: point.name):
         yield point.name, _loaded(point.name, point.load)
+
+
+def _option_names(command: click.Command, context: click.Context) -> Iterator[str]:
+    """The environment names of a command's options, and of those of all commands in it, as click makes them."""
+    yield from (f"{context.auto_envvar_prefix}_{parameter.name}".upper() for parameter in command.params)
+    if isinstance(command, click.Group):
+        for name in command.list_commands(context):
+            inner = command.get_command(context, name)
+            if inner is not None:
+                yield from _option_names(inner, click.Context(inner, context, name))
 
 
 def _loaded(name: str, load: Callable[[], Check]) -> Check:

@@ -7,12 +7,15 @@ import rich_click as click
 from click.exceptions import Exit
 
 from schemas.errors import PromptmillError, SettingsError
+from services.cli.options import option_defaults
 from services.cli.output import report_error
 from services.version import promptmill_version
 
 COMMAND_GROUP = "promptmill.commands"
 INTERRUPTED = 130
 BROKEN_PIPE = 141
+# Every option also by environment: PROMPTMILL_RUN_WORKERS=2.
+CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PROMPTMILL"}
 
 EPILOG = """
 Exit status: 0 done; 1 ended with failed rows, or an unexpected error; 2 bad manifest, option or setting;
@@ -54,7 +57,11 @@ def _unavailable(name: str, error: ImportError) -> click.Command:
     return unavailable
 
 
-@click.group(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=Commands,
+    epilog=EPILOG,
+    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PROMPTMILL"},
+)
 @click.rich_config({"text_paragraph_linebreaks": "\n\n", "padding_helptext_first_line": (0, 0, 1, 0)})
 @click.version_option(promptmill_version(), prog_name="promptmill")
 def cli() -> None:
@@ -76,7 +83,7 @@ def main(arguments: list[str] | None = None) -> None:
     """Run a command and end the process with its exit status."""
     as_json = "--json" in (arguments if arguments is not None else sys.argv[1:])
     try:
-        status = cli.main(args=arguments, prog_name="promptmill", standalone_mode=False)
+        status = cli.main(args=arguments, prog_name="promptmill", standalone_mode=False, default_map=option_defaults())
     except Exit as error:
         status = error.exit_code
     except click.ClickException as error:

@@ -1,5 +1,6 @@
 """`promptmill status`, `list`, `workers`: where jobs stand."""
 
+import sys
 import time
 from typing import Any
 
@@ -9,12 +10,12 @@ from rich.table import Table
 
 from orchestrator.client import Client
 from orchestrator.status import JobStatus
-from schemas.errors import ServiceError
+from schemas.errors import JobPaused, ServiceError
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import counted, duration, err, print_json, print_table, say
 
 WATCH_SECONDS = 1.0
-COLUMNS = ["JOB", "STATE", "ROWS", "DONE", "FAILED", "IN FLIGHT", "IMAGES", "IMAGES/S", "ETA", "WORKERS"]
+COLUMNS = ["JOB", "STATE", "ROWS", "DONE", "FAILED", "TASKS IN FLIGHT", "IMAGES", "IMAGES/S", "ETA", "WORKERS"]
 NUMBERS = frozenset(COLUMNS[2:])
 
 
@@ -73,7 +74,7 @@ def _show(found: list[JobStatus], *, as_json: bool, one: bool) -> None:
 
 
 def _watch(client: Client, job: str | None, as_json: bool) -> None:
-    """Look every second; a service that is away for a moment does not end the watch."""
+    """Look every second, until all have ended or paused themselves. A service that goes away later ends no watch."""
     with Live(console=err(), refresh_per_second=4, transient=as_json) as live:
         last: list[JobStatus] = []
         while True:
@@ -81,14 +82,18 @@ def _watch(client: Client, job: str | None, as_json: bool) -> None:
                 last = [client.status(job)] if job else list(client.jobs())
                 live.update("" if as_json else _table(last))
             except ServiceError as error:
+                if not last:
+                    raise  # it was never there: waiting would not help
                 live.update(f"{error.message}; trying again")
             if as_json:
                 for status in last:
                     print_json(status.model_dump())
-            if last and all(status.ended for status in last):
+            if last and all(status.ended or (status.state == "paused" and status.automatic) for status in last):
                 break
             time.sleep(WATCH_SECONDS)
     _remark(last, one=job is not None)
+    if any(status.state == "paused" for status in last):
+        sys.exit(JobPaused.exit_status)
 
 
 def _remark(found: list[JobStatus], *, one: bool) -> None:

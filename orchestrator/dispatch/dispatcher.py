@@ -23,7 +23,7 @@ from orchestrator.dispatch.recover import isolate, recover, requeue_vanished
 from orchestrator.dispatch.share import QueueDepth, Shares
 from orchestrator.finalize import finalize
 from orchestrator.status import final_summary
-from schemas.errors import JobConflict, JobNotFound, ObjectMissing, ServiceError
+from schemas.errors import JobConflict, JobNotFound, ObjectMissing, ServiceError, UnreadableObject
 from schemas.job import ControlEvent
 from services import jobs
 from services.broker import Broker
@@ -117,7 +117,7 @@ class Dispatcher:
         try:
             yield
         except ServiceError as error:
-            if not isinstance(error, ObjectMissing):
+            if not isinstance(error, (ObjectMissing, UnreadableObject)):
                 raise  # everybody's trouble
             log.error("%s: %s; trying again with the next scan", job, error.message)
             self._active.pop(job, None)

@@ -1,5 +1,10 @@
-"""Options that several commands share. Each can be given by flag, by environment or in `promptmill.toml`."""
+"""Options that several commands share.
 
+Every option of every command can be given by flag, by environment (`PROMPTMILL_RUN_WORKERS=2`) or in
+`promptmill.toml` (`workers = 2` under `[cli.run]`).
+"""
+
+import tomllib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -9,9 +14,26 @@ import rich_click as click
 from services.settings import Settings, load_settings
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+# Options whose values collect under another name.
+_COLLECTED = {"set": "sets", "map": "maps", "extra": "extras", "format": "file_format", "class": "classes"}
 # Panels of `--help`.
 SERVICES = "Services and settings"
 MANIFEST = "Manifest"
+
+
+def option_defaults(path: Path = Path("promptmill.toml")) -> dict[str, dict[str, Any]]:
+    """The `[cli.COMMAND]` tables of `promptmill.toml`, as click's `default_map`.
+
+    A file that cannot be read is left for the settings to tell, which read it as well.
+    """
+    try:
+        tables = tomllib.loads(path.read_text(encoding="utf-8")).get("cli", {})
+        return {
+            command: {_COLLECTED.get(name, name).replace("-", "_"): value for name, value in table.items()}
+            for command, table in tables.items()
+        }
+    except (OSError, ValueError, AttributeError):
+        return {}
 
 
 def service_options(command: Command) -> Command:

@@ -123,3 +123,27 @@ def test_a_stopped_worker_that_wakes_after_its_lease_displaces_nobody(mill: Mill
     time.sleep(1.5)
     assert {line["index"]: line["sha256"] for line in mill.table("zombie")} == before
     mill.check_invariant("zombie")
+
+
+def test_a_killed_fleet_takes_its_processes_with_it(mill: Mill) -> None:
+    mill.orchestrator()
+    pid = mill.worker(count=2, **SLOW)
+    mill.submit(prompts(500), "fleet")
+    mill.wait_for_images("fleet", 16)
+    children = psutil.Process(pid).children(recursive=True)
+    assert len(children) >= 4
+    psutil.Process(pid).kill()
+    alive = psutil.wait_procs(children, timeout=20)[1]
+    assert alive == []
+    mill.client.cancel("fleet")
+    mill.wait_for("fleet")
+    mill.check_invariant("fleet")
+
+
+def test_a_worker_that_cannot_start_takes_no_messages(mill: Mill) -> None:
+    mill.orchestrator()
+    mill.worker("broken", engine="nowhere:Nothing")
+    mill.worker("sound")
+    mill.submit(prompts(64), "broken")
+    assert mill.wait_for("broken").done == 64
+    assert "this worker cannot start" in mill.logs()

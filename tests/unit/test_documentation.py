@@ -69,6 +69,7 @@ def test_names_of_settings() -> None:
     names = {setting.environment for setting in all_settings()}
     assert {"PROMPTMILL_S3__BUCKET", "PROMPTMILL_REDIS__URL", "PROMPTMILL_DATA_DIR"} <= names
     assert unknown_names(names | {"PROMPTMILL_S3", "HOME", "promptmill_data_dir"}) == {}
+    assert unknown_names({"PROMPTMILL_RUN_WORKERS"}, options={"PROMPTMILL_RUN_WORKERS"}) == {}
     assert unknown_names({"PROMPTMILL_REDIS_URL", "PROMPTMILL_XYZ"}) == {
         "PROMPTMILL_REDIS_URL": "PROMPTMILL_REDIS__URL",
         "PROMPTMILL_XYZ": None,

@@ -23,20 +23,15 @@ SCARCE_BYTES = 10 * 10**9
 
 
 def check_worker(settings: Settings) -> Iterator[Finding]:
-    """Libraries, device and models."""
-    yield from check_libraries(settings)
-    yield from check_device(settings)
-    yield from check_models(settings)
-
-
-def check_libraries(settings: Settings) -> Iterator[Finding]:
-    """Whether the worker's libraries are installed, and in which versions."""
+    """Libraries, and where they are installed, device and models."""
     missing = [name for name in LIBRARIES if find_spec(name) is None]
     if missing:
         todo = f"to render on this machine: {INSTALL}; to submit and fetch, nothing"
         yield warning("worker libraries", f"not installed: {', '.join(missing)}", todo)
         return
     yield ok("worker libraries", ", ".join(f"{name} {_version(name)}" for name in LIBRARIES[:3]))
+    yield from check_device(settings)
+    yield from check_models(settings)
 
 
 def _version(name: str) -> str:
@@ -48,8 +43,6 @@ def _version(name: str) -> str:
 
 def check_device(settings: Settings) -> Iterator[Finding]:
     """What torch can render on. Imports torch, which takes seconds."""
-    if find_spec("torch") is None:
-        return
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # an old driver is told below

@@ -186,8 +186,8 @@ class TestAgain:
         memory_store.fault = die
         with pytest.raises(StoreUnavailable):
             submit(memory_store, catalogue, settings, request(path))
+        memory_store.fault = lambda verb, key: None
         with pytest.raises(JobNotFound):
-            memory_store.fault = lambda verb, key: None
             jobs.read_document(memory_store, "job")
         before = {key for key in memory_store.objects if "/plan/part" in key}
         memory_store.asked.clear()

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from schemas.planned import InputImage, PlannedRow
@@ -95,9 +95,11 @@ class TestRecipe:
         assert row(index=9, extra={"a": 1}).recipe() == row().recipe()
 
 
-@given(
-    st.text(max_size=300), st.dictionaries(st.text(), st.recursive(st.text() | st.integers(-(2**53), 2**53), st.lists))
-)
+NESTED = st.recursive(st.none() | st.text(max_size=20) | st.integers(-(2**53), 2**53), st.lists, max_leaves=5)
+
+
+@settings(max_examples=50)
+@given(st.text(max_size=200), st.dictionaries(st.text(max_size=20), NESTED, max_size=4))
 def test_a_prompt_in_any_script_survives_the_plan(prompt: str, extra: dict[str, Any]) -> None:
     before = row(prompt=prompt, extra=extra)
     line = before.model_dump_json(exclude_defaults=True).encode()

@@ -29,7 +29,7 @@ def test_only_their_owner_can_read_the_file(tmp_path: Path) -> None:
     finally:
         os.umask(previous)
     assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
-    assert os.listdir(tmp_path) == [FILE_NAME]
+    assert [found.name for found in tmp_path.iterdir()] == [FILE_NAME]
 
 
 def test_those_of_a_dead_process_do_not_count(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ REDIS = [
 def test_every_error_of_redis_is_mapped(kind: type[Exception]) -> None:
     error = kind.__new__(kind)
     Exception.__init__(error, "text")
-    with pytest.raises(LedgerUnavailable, match="127.0.0.1:6379") as caught, mapped_errors("127.0.0.1:6379"):
+    with pytest.raises(LedgerUnavailable, match=r"127\.0\.0\.1:6379") as caught, mapped_errors("127.0.0.1:6379"):
         raise error
     assert caught.value.hint
     assert caught.value.exit_status == 4

@@ -66,11 +66,12 @@ class TestOrder:
         assert load_settings().s3.region == "eu-west-2"
 
 
-class TestRunningServices:
-    SERVICES = {"redis": {"url": "redis://:x@127.0.0.1:1/0"}, "s3": {"bucket": "running", "endpoint_url": "http://r"}}
+SERVICES = {"redis": {"url": "redis://:x@127.0.0.1:1/0"}, "s3": {"bucket": "running", "endpoint_url": "http://r"}}
 
+
+class TestRunningServices:
     def test_they_are_found_in_the_usual_folder(self, no_settings: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        publish_services(Path(".promptmill"), self.SERVICES)
+        publish_services(Path(".promptmill"), SERVICES)
         monkeypatch.setenv("AWS_REGION", "eu-west-1")
         settings = load_settings()
         assert (settings.s3.bucket, settings.s3.endpoint_url) == ("running", "http://r")
@@ -88,7 +89,7 @@ class TestRunningServices:
     def test_they_count_as_a_whole_or_not_at_all(
         self, no_settings: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
     ) -> None:
-        publish_services(Path(".promptmill"), self.SERVICES)
+        publish_services(Path(".promptmill"), SERVICES)
         monkeypatch.setenv(name, value)
         settings = load_settings()
         assert "running" not in settings.s3.bucket

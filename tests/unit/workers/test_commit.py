@@ -248,12 +248,21 @@ class TestOutage:
     def test_a_full_queue_of_uploads_notices_that_they_fail(
         self, memory_store: MemoryStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("workers.commit.IMAGES_AHEAD", 1)
-        memory_store.fault = self.refuse("/images/")
-        with committer(memory_store) as made, pytest.raises(StoreUnavailable):
-            for index in range(50):
-                finish(made, planned(index))
-                made.check()
+        """One has failed, the others hang: the loop must not wait for room for ever."""
+        monkeypatch.setattr("workers.commit.IMAGES_AHEAD", 2)
+        free = threading.Event()
+
+        def hang(verb: str, key: str) -> StoreUnavailable | None:
+            if "/000000-" in key:
+                return StoreUnavailable("away")
+            free.wait(10)
+            return None
+
+        memory_store.fault = hang
+        with committer(memory_store) as made:
+            with pytest.raises(StoreUnavailable):
+                finish(made, *(planned(index) for index in range(5)))
+            free.set()
 
     def test_leaving_waits_for_nothing_that_has_not_begun(self, memory_store: MemoryStore) -> None:
         begun = threading.Event()
