@@ -60,7 +60,7 @@ def _unavailable(name: str, error: ImportError) -> click.Command:
 @click.group(
     cls=Commands,
     epilog=EPILOG,
-    context_settings={"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PROMPTMILL"},
+    context_settings=CONTEXT,
 )
 @click.rich_config({"text_paragraph_linebreaks": "\n\n", "padding_helptext_first_line": (0, 0, 1, 0)})
 @click.version_option(promptmill_version(), prog_name="promptmill")
