@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import entry_points
 from typing import Any
 
 from pydantic import BaseModel
@@ -72,15 +71,7 @@ def unknown_names(environment: Iterable[str], options: Iterable[str] = ()) -> di
     known = {setting.environment for setting in all_settings()} | set(options)
     passed = known | sections | OWN_NAMES | {PREFIX + OPTIONS_OF_COMMANDS.upper()}
     strangers = [name for name in environment if name.upper().startswith(PREFIX) and name.upper() not in passed]
-    strangers = [name for name in strangers if not _is_an_option(name.upper())]
     return {
         name: next(iter(difflib.get_close_matches(name.upper(), sorted(known), n=1, cutoff=0.8)), None)
         for name in sorted(strangers)
     }
-
-
-def _is_an_option(name: str) -> bool:
-    """Whether a name is an option of a command, as click reads it: `PROMPTMILL_RUN_WORKERS`."""
-    commands = {point.name.upper() for point in entry_points(group="promptmill.commands")}
-    command, _, option = name.removeprefix(PREFIX).partition("_")
-    return command in commands and bool(option) and not option.startswith("_")

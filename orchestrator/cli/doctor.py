@@ -8,6 +8,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 import rich_click as click
+from click import get_current_context
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -63,7 +64,7 @@ def _findings(settings: Settings) -> Iterator[Finding]:
 
 
 def _checks() -> Iterator[tuple[str, Check]]:
-    root = click.get_current_context().find_root()
+    root = get_current_context().find_root()
     yield "the settings", partial(check_settings, options=set(_option_names(root.command, root)))
     yield "Redis", check_redis
     yield "the object store", check_store
@@ -75,8 +76,8 @@ def _checks() -> Iterator[tuple[str, Check]]:
 
 
 def _option_names(command: click.Command, context: click.Context) -> Iterator[str]:
-    """The environment names of a command's options, and of those of all commands in it, as click makes them."""
-    yield from (f"{context.auto_envvar_prefix}_{parameter.name}".upper() for parameter in command.params)
+    """The environment names of a command's options, and of those of all commands in it."""
+    yield from (str(parameter.envvar) for parameter in command.params if parameter.envvar)
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             inner = command.get_command(context, name)

@@ -39,8 +39,20 @@ class Commands(click.RichGroup):
                 command: click.Command = point.load()
             except ImportError as error:
                 return _unavailable(cmd_name, error)
+            _name_options(command, f"PROMPTMILL_{cmd_name}")
             return command
         return None
+
+
+def _name_options(command: click.Command, prefix: str) -> None:
+    """Let the environment name options by their flags, `PROMPTMILL_RUN_SET`, not by the functions' arguments."""
+    for option in command.params:
+        if isinstance(option, click.Option):
+            flag = max(option.opts, key=len).removeprefix("--")
+            option.envvar = f"{prefix}_{flag}".upper().replace("-", "_")
+    if isinstance(command, click.Group):
+        for name, inner in command.commands.items():
+            _name_options(inner, f"{prefix}_{name}")
 
 
 def _unavailable(name: str, error: ImportError) -> click.Command:

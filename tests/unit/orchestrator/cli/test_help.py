@@ -21,6 +21,15 @@ def test_every_command_has_a_help_of_its_own(name: str, capsys: pytest.CaptureFi
     assert f"Usage: promptmill {name}" in capsys.readouterr().out
 
 
+def test_the_environment_names_options_by_their_flags() -> None:
+    context = click.Context(cli)
+    retry, models = cli.get_command(context, "retry"), cli.get_command(context, "models")
+    assert retry is not None
+    assert isinstance(models, click.Group)
+    assert {"PROMPTMILL_RETRY_CLASS", "PROMPTMILL_RETRY_JSON"} <= {option.envvar for option in retry.params}
+    assert "PROMPTMILL_MODELS_LIST_JSON" in {option.envvar for option in models.commands["list"].params}
+
+
 def test_examples_keep_their_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "100")
     with pytest.raises(SystemExit):

@@ -18,6 +18,7 @@ from schemas.result import ResultLine
 from services import jobs
 from services.ledger import CountDelta
 from services.store import ObjectStore
+from tests.memory_store import MemoryStore
 from tests.small_mill import JOB, Inline, Later, SmallMill, planned, tasks_of, write_job
 from workers.runner import run_task
 
@@ -224,6 +225,19 @@ class TestTwoDispatchers:
         small_mill.clock.now += 60
         small_mill.tick(first, 3)
         assert small_mill.members() == ["1"]
+
+    def test_what_another_finalized_meanwhile_is_not_finalized_again(
+        self, small_mill: SmallMill, memory_store: MemoryStore
+    ) -> None:
+        write_job(small_mill.store, tasks_of(2))
+        first, second = small_mill.dispatcher(), small_mill.dispatcher()
+        small_mill.tick(first, 2)
+        small_mill.run(second)
+        memory_store.asked.clear()
+        small_mill.clock.now += 60
+        small_mill.tick(first, 4)
+        assert not [key for verb, key in memory_store.asked if verb == "put"]
+        assert small_mill.ledger.progress(JOB) is None
 
     def test_a_retry_that_the_other_one_found_is_known_to_both(self, small_mill: SmallMill) -> None:
         write_job(small_mill.store, with_failures(2, 2))

@@ -26,7 +26,7 @@ def test_an_option_of_the_file_counts(tmp_path: Path, monkeypatch: pytest.Monkey
 
 def test_an_option_of_the_environment_beats_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "promptmill.toml").write_text('[cli.validate]\nset = ["model=tiny"]\n')
-    monkeypatch.setenv("PROMPTMILL_VALIDATE_SETS", "model=tiny-2")
+    monkeypatch.setenv("PROMPTMILL_VALIDATE_SET", "model=tiny-2")
     status, printed = validated(monkeypatch, tmp_path)
     assert (status, '"tiny-2":1' in printed) == (0, True)
 
