@@ -39,8 +39,8 @@ ASKED = {
 }
 HEAD = """# `shapes`: the built-in models
 
-Small models of Stable Diffusion's architecture that draw coloured shapes from a prompt, offline, in about a
-second on a CPU. They are for first steps, demonstrations and tests: they show that prompt, seed, mask, depth map
+Small models of Stable Diffusion's architecture that draw coloured shapes from a prompt, offline, on a
+CPU. They are for first steps, demonstrations and tests: they show that prompt, seed, mask, depth map
 and small picture do what they should. They are trained by `models/training` alone, from nothing.
 
 ![Twelve prompts, one seed each](sheet.png)
@@ -79,8 +79,8 @@ Printed by `python -m models.training.evaluate`. The judge is a program that mea
 {figures}
 
 ## What they cannot do
-- Anything but these shapes and colours: other words are ignored, and a prompt without known words gives some
-  scene. English only; other scripts tokenize, but mean nothing to them.
+- Anything but these shapes and colours: other words were trained to mean nothing (not measured), and a prompt
+  without known words gives some scene. English only; other scripts tokenize, but were never trained on.
 - More than four things, more than one relation, "not", "between", sizes in pairs.
 - Sizes far from {side}x{side} (the upscaler: any small picture of this kind).
 - Photographs: the codec and the upscaler know flat areas and edges only.

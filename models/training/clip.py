@@ -17,7 +17,7 @@ from transformers import CLIPConfig, CLIPModel, CLIPTokenizer
 
 from models.training import captions, data, loop
 
-RECIPE = loop.Recipe("clip", steps=2_300, batch=64, rate=1e-3, warmup=150, decay=0.05, averaging=0.998)
+RECIPE = loop.Recipe("clip", steps=4_000, batch=64, rate=1e-3, warmup=150, decay=0.05, averaging=0.998)
 WIDTH = 128
 NEARLY_RIGHT = 2  # wrong captions made for each picture
 STRANGERS = 0.15  # share of captions with words that mean nothing

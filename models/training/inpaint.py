@@ -17,7 +17,7 @@ from models.training import data, loop, txt2img, unet
 from models.training.scenes import Scene, Thing
 
 RECIPE = loop.Recipe("inpaint", steps=3_000, batch=32, rate=5e-4, warmup=100, averaging=0.998, seed=2)
-COUNT = 6_000  # scenes with a mask each
+COUNT = 16_000  # scenes with a mask each
 CHANNELS = 9
 
 

@@ -16,7 +16,7 @@ from transformers import CLIPModel, CLIPTokenizer
 from models.training import data, loop, unet
 
 COUNT = 20_000  # scenes, of those that the codec and CLIP see
-RECIPE = loop.Recipe("txt2img", steps=5_000, batch=32, rate=1e-3, warmup=200, averaging=0.998)
+RECIPE = loop.Recipe("txt2img", steps=20_000, batch=32, rate=1e-3, warmup=200, averaging=0.998)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from models.training import data, draw, loop, txt2img, unet
 
-RECIPE = loop.Recipe("upscale", steps=3_000, batch=12, rate=1e-3, warmup=150, averaging=0.998, seed=3)
+RECIPE = loop.Recipe("upscale", steps=6_000, batch=12, rate=1e-3, warmup=150, averaging=0.998, seed=3)
 CHANNELS = 7
 PIECE = 128  # side of a training piece of the large picture
 COUNT = 3_000  # pieces

@@ -18,8 +18,8 @@ from torch import Tensor, nn
 
 from models.training import data, loop
 
-RECIPE = loop.Recipe("vae", steps=1_100, batch=24, rate=2e-3, averaging=0.998)
-DECODER = loop.Recipe("decoder", steps=1_000, batch=24, rate=1e-3, averaging=0.998, seed=1)
+RECIPE = loop.Recipe("vae", steps=4_000, batch=24, rate=2e-3, averaging=0.998)
+DECODER = loop.Recipe("decoder", steps=4_000, batch=24, rate=1e-3, averaging=0.998, seed=1)
 LATENT_PULL = 1e-5
 SCALING = 0.08333  # StableDiffusionUpscalePipeline sets its codec to this, whatever was asked for
 CROP_SHARE = 0.2

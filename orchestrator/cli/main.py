@@ -15,7 +15,7 @@ COMMAND_GROUP = "promptmill.commands"
 INTERRUPTED = 130
 BROKEN_PIPE = 141
 # Every option also by environment: PROMPTMILL_RUN_WORKERS=2.
-CONTEXT = {"help_option_names": ["-h", "--help"], "auto_envvar_prefix": "PROMPTMILL"}
+CONTEXT = {"help_option_names": ["-h", "--help"]}
 
 EPILOG = """
 Exit status: 0 done; 1 ended with failed rows, or an unexpected error; 2 bad manifest, option or setting;

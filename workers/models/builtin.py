@@ -1,4 +1,4 @@
-"""The models that need no network: made once per machine, in a cache folder that several processes may share."""
+"""The models that need no network: made once per machine in a cache folder, or shipped with the package."""
 
 import shutil
 import tempfile
@@ -9,19 +9,21 @@ from pathlib import Path
 from schemas.errors import LocalDiskError, ModelUnavailable
 
 TINY = ("tiny", "tiny-2", "tiny-xl")
+SHIPPED = ("shapes",)
+_PACKAGED = Path(__file__).parents[1] / "builtin"
 
 
 def builtin_folder(place: str, cache: Path) -> Path:
-    """The folder of a built-in source (`tiny`, `tiny/inpaint`), built if it is not there yet.
+    """The folder of a built-in source (`tiny`, `tiny/inpaint`), found in the package, or built if it is not there yet.
 
     Raises:
         ModelUnavailable: no such model, or the worker's libraries are not installed.
         LocalDiskError: the cache cannot be written.
     """
     name, _, part = place.partition("/")
-    if name not in TINY:
+    if name not in TINY + SHIPPED:
         raise ModelUnavailable(f"no built-in model {name!r}", hint="promptmill models list")
-    folder = _tiny(name, cache) / (part or "base")
+    folder = (_PACKAGED / name if name in SHIPPED else _tiny(name, cache)) / (part or "base")
     if not folder.is_dir():
         raise ModelUnavailable(f"the built-in model {name} has no {part}")
     return folder

@@ -7,7 +7,7 @@ name; a folder that brings code of its own, or weights in pickles only, is refus
 import json
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,14 @@ class ModelFolder:
     variant: str | None
     components: dict[str, tuple[str, str]]
     options: dict[str, Any]
+
+    def leaning_on(self, main: "ModelFolder") -> "ModelFolder":
+        """The folder without the components that it names, does not hold, and that the model's main source has."""
+        own = {name: kind for name, kind in self.components.items() if (self.path / name).is_dir()}
+        lacking = {name: kind for name, kind in self.components.items() if name not in main.components}
+        return replace(
+            self, components={name: self.components[name] for name in self.components if name in own | lacking}
+        )
 
     def weight_files(self, component: str) -> list[Path]:
         """The safetensors files of a component: of the variant if it has them, else the plain ones."""

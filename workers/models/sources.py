@@ -29,6 +29,8 @@ def fetch(
             found[source] = _folder(alias, entry, source, cache, on_progress)
         except PromptmillError as error:
             raise ModelUnavailable(f"model {alias}: {error.message}", hint=error.hint) from None
+        if source != entry.source:
+            found[source] = found[source].leaning_on(found[entry.source])
         faults = found[source].faults()
         if faults:
             raise ModelUnavailable(f"model {alias}: {source}: {'; '.join(faults)}", hint=pull_hint(alias))
