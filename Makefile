@@ -15,11 +15,11 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 DEMO_JOB = demo-$(shell date -u +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test lint format docs clean
+.PHONY: help demo test lint format docs evaluate-shapes clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what the targets do
-	@sed -n 's/^\([a-z]*\):.*## /  make \1  \t/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1  \t/p' $(MAKEFILE_LIST)
 
 $(READY): pyproject.toml constraints/cpu.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: make PYTHON=/path/to/python3"; exit 1; }
@@ -47,6 +47,9 @@ lint: $(READY)  ## Run ruff, mypy, the import rules, and the check that docs/ is
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python docs/generate.py --check
+
+evaluate-shapes: $(READY)  ## Print the figures of the built-in model `shapes`
+	$(BIN)/python -m models.training.evaluate
 
 format: $(READY)  ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix .

@@ -8,6 +8,7 @@ import os
 from collections import Counter
 from dataclasses import dataclass
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
@@ -262,6 +263,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert {task for task, count in rows.items() if count == ROWS} == self.counted
 
 
+@pytest.mark.timeout(600)  # a failure is made smaller for minutes before it is told
 def test_the_ledger_does_what_a_model_of_it_does(ledger: Ledger, redis: "Redis") -> None:
     run_state_machine_as_test(
         lambda: LedgerMachine(ledger, redis),

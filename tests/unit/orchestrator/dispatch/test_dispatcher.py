@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 import orchestrator.dispatch.dispatcher
+from orchestrator.dispatch.active_job import ActiveJob
 from orchestrator.dispatch.dispatcher import Dispatcher
 from orchestrator.retry import retry
 from orchestrator.status import job_status
@@ -541,6 +542,25 @@ class TestTrouble:
         small_mill.store.delete([keys.control("a", "7" * 26, "pause")])
         small_mill.run(dispatcher, "a")
         small_mill.assert_exact("a", done=2)
+
+    def test_nor_does_a_fault_of_the_dispatchers_own(
+        self, small_mill: SmallMill, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        for job in ("a", "b"):
+            write_job(small_mill.store, tasks_of(1, 1), job=job)
+        dispatcher = small_mill.dispatcher()
+        small_mill.tick(dispatcher, 2)
+        original = ActiveJob.record
+
+        def record(active: ActiveJob, task: int) -> Any:
+            return original(active, task if active.job == "b" else task + 999)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(ActiveJob, "record", record)
+            small_mill.run(dispatcher, "b")
+        small_mill.run(dispatcher, "a")
+        for job in ("a", "b"):
+            small_mill.assert_exact(job, done=2)
 
     def test_a_plan_that_somebody_deleted_stops_no_other_job(self, small_mill: SmallMill) -> None:
         write_job(small_mill.store, tasks_of(2), job="a")
