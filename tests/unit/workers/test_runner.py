@@ -22,6 +22,7 @@ from services.ledger import CountDelta
 from services.settings import WorkerSettings
 from tests.memory_store import MemoryStore
 from tests.small_mill import JOB, SmallMill, planned, tasks_of, write_job
+from workers.commit import Committer
 from workers.engines.base import DeviceLost, Rendered, Slot
 from workers.engines.flat import FlatRoom
 from workers.runner import run_task
@@ -140,19 +141,33 @@ class TestTheOrdinaryWay:
         assert seen[-1] >= 1
 
     def test_progress_is_told_while_it_renders(self, small_mill: SmallMill) -> None:
-        rows = [planned(index, width=16 + 8 * index, num_images=2) for index in range(4)]
+        active = open_job(small_mill, [[planned(index, width=16 + 8 * index, num_images=2) for index in range(3)]])
+        told = self.told(small_mill, active)
+        assert told == sorted(told)
+        assert told[0] == (0, 0)
+        assert told[-1][0] in (1, 2)
+        assert told[-1][1] in (2, 3, 4)
+
+    def test_rows_that_an_earlier_lease_finished_are_told_with_it_and_failed_ones_are_not(
+        self, small_mill: SmallMill, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        rows = [planned(index, width=16 + 8 * index) for index in range(4)]
         active = open_job(small_mill, [rows])
         commit(small_mill, rows[:1])
         commit(small_mill, rows[1:2], status="failed", number=1)
-        told: list[tuple[int, int]] = []
+        monkeypatch.setattr(Committer, "rows_done", property(lambda self: 0))
+        assert {done for done, _ in self.told(small_mill, active)} == {0, 1}
+
+    def told(self, mill: SmallMill, active: ActiveJob) -> list[tuple[int, int]]:
+        """Rows and images that the ledger tells of the task, step by step."""
+        found: list[tuple[int, int]] = []
 
         def look(step: int) -> None:
             threading.Event().wait(0.06)
-            told.extend((flight.rows, flight.images) for flight in small_mill.ledger.flights(JOB))
+            found.extend((flight.rows, flight.images) for flight in mill.ledger.flights(JOB))
 
-        run_task(active.message("0", 0), small_mill.place(Watched(small_mill, look), lease_seconds=0.12))
-        assert told == sorted(told)
-        assert told[-1][0] in (1, 2), "with the row that an earlier lease finished, without the one that failed"
+        run_task(active.message("0", 0), mill.place(Watched(mill, look), lease_seconds=0.12))
+        return found
 
 
 class TestRefusals:
