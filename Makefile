@@ -45,7 +45,7 @@ lint: $(READY)  ## Run ruff, mypy, the import rules, and the check that docs/ is
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/lint-imports
+	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/generate.py --check
 
 evaluate-shapes: $(READY)  ## Print the figures of the built-in model `shapes`

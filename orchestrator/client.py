@@ -180,7 +180,7 @@ class Client:
         if ended is not None and verb != "priority":
             raise JobConflict(f"job {job} has ended ({ended.state}); there is nothing to {verb}")
         event = ControlEvent(verb=verb, reason=reason, priority=priority, by=_user())
-        jobs.write_control(self.store, job, event)
+        jobs.write_control(self.store, job, event, after=jobs.read_control(self.store, document).last)
         state = jobs.read_control(self.store, document)
         with suppress(LedgerUnavailable):  # the orchestrator reads the event from the store as well
             self.ledger.steer(job, state)

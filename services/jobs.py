@@ -85,9 +85,14 @@ def read_summary(store: ObjectStore, job: str) -> Summary | None:
         return None
 
 
-def write_control(store: ObjectStore, job: str, event: ControlEvent) -> str:
-    """Write a control event; returns its ULID."""
-    ulid = str(ULID())
+def write_control(store: ObjectStore, job: str, event: ControlEvent, *, after: str = "") -> str:
+    """Write a control event; returns its ULID.
+
+    Args:
+        after: the last event that its writer knew, which it follows also where this machine's clock is behind.
+    """
+    now = ULID()
+    ulid = str(max(now, ULID.from_int(int(ULID.from_str(after)) + 1)) if after else now)
     store.put(keys.control(job, ulid, event.verb), event.model_dump_json().encode(), JSON)
     return ulid
 

@@ -209,9 +209,8 @@ class Dispatcher:
         if reason is None:
             return
         log.error("%s: paused: %s", active.job, reason)
-        jobs.write_control(
-            self._store, active.job, ControlEvent(verb="pause", reason=reason, by="orchestrator", automatic=True)
-        )
+        event = ControlEvent(verb="pause", reason=reason, by="orchestrator", automatic=True)
+        jobs.write_control(self._store, active.job, event, after=active.control.last)
         self._refresh(active)
 
     def _finalize(self, active: ActiveJob) -> None:

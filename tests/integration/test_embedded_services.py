@@ -181,8 +181,8 @@ from services.embedded.stack import start_local_services
 
 with GuardedProcesses() as processes:
     start_local_services(Path(sys.argv[1]), processes)
-    print(processes.pid("redis"), processes.pid("s3"), flush=True)
     try:
+        print(processes.pid("redis"), processes.pid("s3"), flush=True)
         time.sleep(300)
     except KeyboardInterrupt:
         time.sleep(0.5)  # were the signal to reach them, they would be gone by now

@@ -1,6 +1,7 @@
 """The Python API: the verbs of the command line on real services."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -8,9 +9,11 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 from redis import Redis
+from ulid import ULID
 
 import orchestrator
 from orchestrator.client import Client
+from schemas import keys
 from schemas.errors import JobConflict, JobNotFound, JobPaused, LedgerUnavailable, ManifestError
 from schemas.job import ControlEvent
 from services import jobs
@@ -93,6 +96,13 @@ class TestControl:
         assert client.resume("parti").state == "running"
         assert client.prioritize("parti", 7).priority == 7
         assert (client.status("parti").state, client.status("parti").priority) == ("running", 7)
+
+    def test_a_job_paused_by_a_clock_that_is_ahead_can_be_resumed(self, client: Client, manifest: Path) -> None:
+        client.submit(manifest, job_id="parti", defaults=DEFAULTS)
+        ahead = str(ULID.from_timestamp(time.time() + 3600))
+        event = ControlEvent(verb="pause", automatic=True).model_dump_json().encode()
+        client.store.put(keys.control("parti", ahead, "pause"), event)
+        assert client.resume("parti").state == "running"
 
     def test_a_cancel_is_final(self, client: Client, mill: SmallMill, manifest: Path) -> None:
         client.submit(manifest, job_id="parti", defaults=DEFAULTS)

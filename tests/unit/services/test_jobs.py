@@ -1,9 +1,11 @@
 """A job in the object store: what was written is read, and what is not ours is left alone."""
 
+import time
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from ulid import ULID
 
 from schemas import keys
 from schemas.errors import JobNotFound, ObjectMissing
@@ -65,6 +67,21 @@ class TestControl:
         ulid = jobs.write_control(store, JOB, ControlEvent(verb="pause", reason="why"))
         control = jobs.read_control(store, document)
         assert (control.state, control.reason, control.priority, control.last) == ("paused", "why", 7, ulid)
+
+    def test_an_event_follows_the_one_its_writer_knew_whatever_the_clock_says(self, store: ObjectStore) -> None:
+        """A user resumes a job that an orchestrator paused whose clock is an hour ahead."""
+        document = write_job(store, tasks_of(1))
+        ahead = str(ULID.from_timestamp(time.time() + 3600))
+        store.put(keys.control(JOB, ahead, "pause"), ControlEvent(verb="pause").model_dump_json().encode())
+        ulid = jobs.write_control(store, JOB, ControlEvent(verb="resume"), after=ahead)
+        assert jobs.read_control(store, document).state == "running"
+        assert ahead < ulid < str(ULID.from_timestamp(time.time() + 3601))
+
+    def test_events_of_one_writer_keep_their_order_within_a_millisecond(self, store: ObjectStore) -> None:
+        ulids = [""]
+        for _ in range(50):
+            ulids.append(jobs.write_control(store, JOB, ControlEvent(verb="pause"), after=ulids[-1]))
+        assert ulids == sorted(set(ulids))
 
     def test_somebody_elses_file_is_left_alone(self, store: ObjectStore) -> None:
         document = write_job(store, tasks_of(1))
