@@ -62,6 +62,20 @@ def tasks_of(*sizes: int) -> list[list[PlannedRow]]:
     return [[planned(next(indices)) for _ in range(size)] for size in sizes]
 
 
+def with_failures(*sizes: int) -> list[list[PlannedRow]]:
+    """Tasks of so many rows each; the last row of each fails."""
+    return [[*rows[:-1], rows[-1].model_copy(update={"prompt": "!raise"})] for rows in tasks_of(*sizes)]
+
+
+def failing(error: Exception) -> Callable[..., Any]:
+    """A function that raises."""
+
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    return fail
+
+
 def write_job(
     store: ObjectStore, tasks: list[list[PlannedRow]], *, job: str = JOB, keep_going: bool = False, priority: int = 100
 ) -> JobDocument:
@@ -151,6 +165,14 @@ class SmallMill:
             self.redis.delete("test:leader")  # so that several can look in turn
             dispatcher.tick(background or Inline())
 
+    def until_published(self, dispatcher: Dispatcher, looks: int = 5) -> None:
+        """Let a dispatcher look until a message waits in the queue."""
+        for _ in range(looks):
+            if self.messages():
+                return
+            self.tick(dispatcher)
+        raise AssertionError("nothing was published")
+
     def workers(self, number: int) -> None:
         """So many workers say that they are there."""
         for place in range(number):
@@ -207,7 +229,8 @@ class SmallMill:
 
     def steer(self, verb: ControlVerb, job: str = JOB, **changes: Any) -> None:
         """What a command of the user does."""
-        jobs.write_control(self.store, job, ControlEvent(verb=verb, **changes))
+        known = jobs.read_control(self.store, jobs.read_document(self.store, job))
+        jobs.write_control(self.store, job, ControlEvent(verb=verb, **changes), after=known.last)
         self.ledger.announce(job)
 
     def progress(self, job: str = JOB) -> JobProgress:

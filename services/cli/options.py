@@ -6,6 +6,7 @@ Every option of every command can be given by flag, by environment (`PROMPTMILL_
 
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -38,47 +39,30 @@ def option_defaults(path: Path = Path("promptmill.toml")) -> dict[str, dict[str,
 
 def service_options(command: Command) -> Command:
     """`--redis-url`, `--s3-endpoint-url`, `--s3-bucket`, `--s3-prefix`, `--data-dir`, `--models-file`."""
-    for option in reversed(
-        [
-            click.option(
-                "--redis-url", metavar="URL", panel=SERVICES, help="Redis [PROMPTMILL_REDIS__URL: keep passwords there]"
-            ),
-            click.option(
-                "--s3-endpoint-url", metavar="URL", panel=SERVICES, help="S3 endpoint [PROMPTMILL_S3__ENDPOINT_URL]"
-            ),
-            click.option("--s3-bucket", metavar="NAME", panel=SERVICES, help="bucket [PROMPTMILL_S3__BUCKET]"),
-            click.option(
-                "--s3-prefix", metavar="PREFIX", panel=SERVICES, help="key prefix in it [PROMPTMILL_S3__PREFIX]"
-            ),
-            local_options,
-        ]
-    ):
-        command = option(command)
-    return command
+    option = partial(click.option, panel=SERVICES)
+    return _with(
+        command,
+        option("--redis-url", metavar="URL", help="Redis [PROMPTMILL_REDIS__URL: keep passwords there]"),
+        option("--s3-endpoint-url", metavar="URL", help="S3 endpoint [PROMPTMILL_S3__ENDPOINT_URL]"),
+        option("--s3-bucket", metavar="NAME", help="bucket [PROMPTMILL_S3__BUCKET]"),
+        option("--s3-prefix", metavar="PREFIX", help="key prefix in it [PROMPTMILL_S3__PREFIX]"),
+        local_options,
+    )
 
 
 def local_options(command: Command) -> Command:
     """`--data-dir` and `--models-file`. A command's own options come first in its help."""
-    path = click.Path(path_type=Path)
-    command = click.option_panel("Options")(command)
-    for option in reversed(
-        [
-            click.option(
-                "--data-dir",
-                type=path,
-                metavar="DIR",
-                panel=SERVICES,
-                help="local services' data [PROMPTMILL_DATA_DIR]",
-            ),
-            click.option(
-                "--models-file",
-                type=path,
-                metavar="FILE",
-                panel=SERVICES,
-                help="your own models.toml [PROMPTMILL_MODELS_FILE]",
-            ),
-        ]
-    ):
+    option = partial(click.option, panel=SERVICES, type=click.Path(path_type=Path))
+    return _with(
+        click.option_panel("Options")(command),
+        option("--data-dir", metavar="DIR", help="local services' data [PROMPTMILL_DATA_DIR]"),
+        option("--models-file", metavar="FILE", help="your own models.toml [PROMPTMILL_MODELS_FILE]"),
+    )
+
+
+def _with(command: Command, *options: Callable[[Command], Command]) -> Command:
+    """The command with these options, in this order."""
+    for option in reversed(options):
         command = option(command)
     return command
 
@@ -97,87 +81,40 @@ def json_option(command: Command) -> Command:
 
 
 def manifest_options(command: Command) -> Command:
-    """How a manifest is read: `--format`, `--map`, `--set`, `--extra`."""
+    """How a manifest is read: `--set`, `--map`, `--extra`, `--format`."""
+    option = partial(click.option, panel=MANIFEST)
+    several = partial(option, multiple=True)
     formats = click.Choice(["jsonl", "csv", "tsv", "parquet", "text"])
-    for option in reversed(
-        [
-            click.option(
-                "--set",
-                "sets",
-                multiple=True,
-                metavar="FIELD=VALUE",
-                panel=MANIFEST,
-                help="a field's value in rows that give none; repeatable",
-            ),
-            click.option(
-                "--map",
-                "maps",
-                multiple=True,
-                metavar="FIELD=COLUMN",
-                panel=MANIFEST,
-                help="the column that a field is in; repeatable",
-            ),
-            click.option(
-                "--extra",
-                "extras",
-                multiple=True,
-                metavar="COLUMN",
-                panel=MANIFEST,
-                help="keep a column although its name is near a field's; repeatable",
-            ),
-            click.option(
-                "--format",
-                "file_format",
-                type=formats,
-                metavar="FORMAT",
-                panel=MANIFEST,
-                help="jsonl, csv, tsv, parquet or text; default: by the file's name",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+    format_help = "jsonl, csv, tsv, parquet or text; default: by the file's name"
+    extra_help = "keep a column although its name is near a field's; repeatable"
+    return _with(
+        command,
+        several("--set", "sets", metavar="FIELD=VALUE", help="a field's value in rows that give none; repeatable"),
+        several("--map", "maps", metavar="FIELD=COLUMN", help="the column that a field is in; repeatable"),
+        several("--extra", "extras", metavar="COLUMN", help=extra_help),
+        option("--format", "file_format", type=formats, metavar="FORMAT", help=format_help),
+    )
 
 
 def cut_options(command: Command) -> Command:
     """How a job is cut into tasks: `--task-rows`, `--task-units`."""
+    option = partial(click.option, panel=MANIFEST)
     units = click.FloatRange(min=0, min_open=True)
-    rows = click.IntRange(1, 10_000)
-    for option in reversed(
-        [
-            click.option(
-                "--task-rows", type=rows, metavar="N", panel=MANIFEST, help="most rows of a task, up to 10,000"
-            ),
-            click.option(
-                "--task-units",
-                type=units,
-                metavar="UNITS",
-                panel=MANIFEST,
-                help="most cost of a task; 1 unit: 512x512 pixels, 50 steps",
-            ),
-        ]
-    ):
-        command = option(command)
-    return command
+    units_help = "most cost of a task; 1 unit: 512x512 pixels, 50 steps"
+    return _with(
+        command,
+        option("--task-rows", type=click.IntRange(1, 10_000), metavar="N", help="most rows of a task, up to 10,000"),
+        option("--task-units", type=units, metavar="UNITS", help=units_help),
+    )
 
 
 def submit_options(command: Command) -> Command:
     """What `submit` and `run` take beside the manifest."""
-    weight = click.IntRange(1, 10_000)
-    for option in reversed(
-        [
-            click.option("--job-id", metavar="ID", help="id of the job; default: by file name and time"),
-            click.option(
-                "--priority",
-                type=weight,
-                metavar="WEIGHT",
-                default=100,
-                show_default=True,
-                help="twice the weight, twice the share of the workers",
-            ),
-            click.option("--keep-going", is_flag=True, help="many errors in a row do not pause the job"),
-            cut_options,
-        ]
-    ):
-        command = option(command)
-    return command
+    weight = partial(click.option, type=click.IntRange(1, 10_000), metavar="WEIGHT", default=100, show_default=True)
+    return _with(
+        command,
+        click.option("--job-id", metavar="ID", help="id of the job; default: by file name and time"),
+        weight("--priority", help="twice the weight, twice the share of the workers"),
+        click.option("--keep-going", is_flag=True, help="many errors in a row do not pause the job"),
+        cut_options,
+    )

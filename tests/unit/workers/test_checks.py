@@ -69,7 +69,9 @@ def test_missing_libraries_are_told_with_the_extra_and_nothing_else_is_looked_at
 def test_models_that_are_here_are_named() -> None:
     found = by_name(checks.check_models(load_settings()))
     assert found["models"].level == "ok"
-    assert found["models"].message.startswith("tiny, tiny-2, tiny-xl here; ")
+    here, _, others = found["models"].message.partition(" here; ")
+    assert {"tiny", "tiny-2", "tiny-xl"} <= set(here.split(", "))
+    assert "promptmill models pull NAME" in others
 
 
 def test_a_folder_of_the_users_own_that_is_gone_is_told(no_settings: Path) -> None:
