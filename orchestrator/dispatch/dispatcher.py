@@ -23,7 +23,7 @@ from orchestrator.dispatch.recover import isolate, recover, requeue_vanished
 from orchestrator.dispatch.share import QueueDepth, Shares
 from orchestrator.finalize import finalize
 from orchestrator.status import final_summary
-from schemas.errors import JobConflict, JobNotFound, ObjectMissing, ServiceError, UnreadableObject
+from schemas.errors import JobConflict, JobNotFound, ObjectMissing, PromptmillError, ServiceError, UnreadableObject
 from schemas.job import ControlEvent
 from services import jobs
 from services.broker import Broker
@@ -116,8 +116,8 @@ class Dispatcher:
         """What is wrong with one job stops no other: it is dropped here, and read again with the next scan."""
         try:
             yield
-        except ServiceError as error:
-            if not isinstance(error, (ObjectMissing, UnreadableObject)):
+        except PromptmillError as error:
+            if isinstance(error, ServiceError) and not isinstance(error, ObjectMissing | UnreadableObject):
                 raise  # everybody's trouble
             log.error("%s: %s; trying again with the next scan", job, error.message)
             self._active.pop(job, None)
@@ -221,6 +221,7 @@ class Dispatcher:
             # The ledger counted what the store does not have: the store is right, so the ledger is made anew.
             log.error("%s: %s; the ledger is made again from the store", active.job, error.message)
             self._ledger.drop(active.job, tasks=active.tasks)
+            self._active.pop(active.job, None)  # taken up again by the next scan, and not at every look
             return
         self._ledger.drop(active.job, tasks=active.tasks)
         self._active.pop(active.job, None)

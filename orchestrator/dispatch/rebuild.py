@@ -36,7 +36,7 @@ def open_in_ledger(active: ActiveJob, ledger: Ledger, *, hold_seconds: float) ->
         for plan in rounds:
             found_pieces = False
             for part in range(plan.first_part, plan.first_part + plan.parts):
-                found_pieces |= _tally_part(active, part, tally, readers)
+                found_pieces |= _tally_part(active, plan.round_id, part, tally, readers)
     failed = tally.failed - active.retried_rows
     return ledger.open(
         active.job,
@@ -49,7 +49,7 @@ def open_in_ledger(active: ActiveJob, ledger: Ledger, *, hold_seconds: float) ->
     )
 
 
-def _tally_part(active: ActiveJob, part: int, tally: _Tally, readers: ThreadPoolExecutor) -> bool:
+def _tally_part(active: ActiveJob, round_id: str | None, part: int, tally: _Tally, readers: ThreadPoolExecutor) -> bool:
     pieces = []
     for info in active.store.list(keys.part_results_folder(active.job, part)):
         try:
@@ -58,6 +58,9 @@ def _tally_part(active: ActiveJob, part: int, tally: _Tally, readers: ThreadPool
             continue
         if piece.task < active.tasks:
             pieces.append(piece)
+    if not pieces:
+        return False
+    plan = active.store.get(keys.plan_part(active.job, part, round_id))
     names = [keys.piece(*piece) for piece in pieces]
     by_task: dict[int, dict[int, list[ResultLine]]] = {}
     for piece, lines in zip(pieces, readers.map(lambda key: jobs.read_piece(active.store, key), names), strict=True):
@@ -65,9 +68,12 @@ def _tally_part(active: ActiveJob, part: int, tally: _Tally, readers: ThreadPool
         for line in lines:
             rows.setdefault(line.index, []).append(line)
     for task, rows in by_task.items():
-        if len(rows) >= active.record(task).rows:
-            _count_task(task, [best(lines) for lines in rows.values()], active.record(task).units, tally)
-    return bool(pieces)
+        record = active.record(task)
+        # By the rows of the plan, not by their number: a garbage message may have brought others' rows here.
+        wanted = [row.index for row in jobs.parse_rows(plan[record.offset : record.offset + record.length])]
+        if record.part == part and all(index in rows for index in wanted):
+            _count_task(task, [best(rows[index]) for index in wanted], record.units, tally)
+    return True
 
 
 def _count_task(task: int, lines: list[ResultLine], units: float, tally: _Tally) -> None:

@@ -165,6 +165,20 @@ class TestTrouble:
         small_mill.run(dispatcher)
         small_mill.assert_exact(done=2)
 
+    def test_a_message_that_names_the_rows_of_another_task_costs_only_time(self, small_mill: SmallMill) -> None:
+        """Its task is counted with the wrong rows: the store knows better, and the ledger is made again from it."""
+        tasks = tasks_of(2, 2, 1)
+        write_job(small_mill.store, tasks)
+        dispatcher = small_mill.dispatcher()
+        small_mill.until_published(dispatcher)
+        message = small_mill.receive()
+        assert message is not None
+        other = ActiveJob.load(small_mill.store, JOB).message("1", 0)
+        garbage = message.model_copy(update={"offset": other.offset, "length": other.length})
+        assert run_task(garbage, small_mill.place()) == "counted"
+        small_mill.run(dispatcher)
+        small_mill.assert_exact(done=5)
+
     def test_what_is_wrong_with_one_job_stops_no_other(self, small_mill: SmallMill) -> None:
         write_job(small_mill.store, tasks_of(1, 1), job="a")
         write_job(small_mill.store, tasks_of(1, 1), job="b")
