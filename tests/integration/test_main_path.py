@@ -84,7 +84,7 @@ def test_metadata_and_summary_open_with_pandas_and_duckdb(mill: Mill) -> None:
     assert summary["failures"] == {"render_error": 1}
 
 
-def test_a_small_job_behind_a_big_one_waits_for_two_of_its_tasks_at_most(mill: Mill) -> None:
+def test_a_small_job_behind_a_big_one_waits_for_three_of_its_tasks_at_most(mill: Mill) -> None:
     mill.orchestrator()
     mill.worker(PROMPTMILL_FLAT_STEP_SECONDS="0.15")
     mill.submit(prompts(5000), "big")

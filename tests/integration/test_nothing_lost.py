@@ -147,3 +147,4 @@ def test_a_worker_that_cannot_start_takes_no_messages(mill: Mill) -> None:
     mill.submit(prompts(64), "broken")
     assert mill.wait_for("broken").done == 64
     assert "this worker cannot start" in mill.logs()
+    mill.check_invariant("broken")
