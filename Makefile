@@ -55,7 +55,7 @@ format: $(READY)  ## Format the code, and mend what ruff can mend
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(READY)  ## Write docs/commands.md and docs/configuration.md from the code
+docs: $(READY)  ## Write what docs/ has from the code: commands, settings, fields of a row
 	$(BIN)/python docs/generate.py
 
 clean:  ## Remove the environment, the demo and every cache; jobs of your own in .promptmill/ stay

@@ -1,6 +1,7 @@
-"""Writes `docs/commands.md` from the commands and `docs/configuration.md` from the settings.
+"""Writes `docs/commands.md` from the commands, `docs/configuration.md` from the settings, and the parts of
+`docs/manifest.md` that come from the schemas (`manifest_blocks.py`).
 
-python docs/generate.py            write both
+python docs/generate.py            write all
 python docs/generate.py --check    say which is out of date, and end with 1 if one is
 """
 
@@ -12,6 +13,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 import click
+from manifest_blocks import with_made_blocks
 from pydantic import SecretStr
 
 from orchestrator.cli.main import EPILOG, cli
@@ -207,7 +209,12 @@ def _one_line(text: str) -> str:
 
 
 def main() -> int:
-    pages = {FOLDER / "commands.md": commands_page(), FOLDER / "configuration.md": configuration_page()}
+    manifest = FOLDER / "manifest.md"
+    pages = {
+        FOLDER / "commands.md": commands_page(),
+        FOLDER / "configuration.md": configuration_page(),
+        manifest: with_made_blocks(manifest.read_text(encoding="utf-8")),
+    }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if sys.argv[1:] == ["--check"]:
         for path in stale:

@@ -34,21 +34,25 @@ class RowBase(Frozen):
 
     id: RowId | None = Field(
         None,
-        description="name of the row, unique in the job; default: its number",
+        description="name of the row and its files, unique in the job; default: its number from 0, as 000000",
         # Numbers are the usual names of rows in tables and JSON.
         coerce_numbers_to_str=True,
     )
     prompt: Prompt = Field("", description="what to draw, in any script")
     negative_prompt: Prompt | None = Field(None, description="what to avoid")
-    model: ModelAlias | None = Field(None, description="alias from the catalogue")
-    steps: int | None = Field(None, ge=1, le=1000, description="denoising steps")
-    guidance_scale: float | None = Field(None, ge=0, le=100, description="classifier-free guidance; up to 1 is off")
-    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="of image 0; image k uses seed + k")
-    scheduler: SchedulerName | None = Field(None, description="sampler, by the field's name")
-    num_images: int | None = Field(None, ge=1, le=100, description="images of this row")
-    clip_skip: int | None = Field(None, ge=0, le=11, description="text encoder layers left out")
-    format: ImageFormat | None = Field(None, description="file format: png, jpeg, webp")
-    quality: int | None = Field(None, ge=1, le=100, description="of jpeg and webp; webp without it is lossless")
+    model: ModelAlias | None = Field(None, description="alias from `promptmill models list`; needed, here or by --set")
+    steps: int | None = Field(None, ge=1, le=1000, description="denoising steps; default: the model's")
+    guidance_scale: float | None = Field(
+        None, ge=0, le=100, description="classifier-free guidance; up to 1 is off; default: the model's"
+    )
+    seed: int | None = Field(
+        None, ge=0, le=MAX_SEED, description="of image 0; image k uses seed + k; default: derived from job and row id"
+    )
+    scheduler: SchedulerName | None = Field(None, description="sampler; default: the model's own")
+    num_images: int | None = Field(None, ge=1, le=100, description="images of this row; default: 1")
+    clip_skip: int | None = Field(None, ge=0, le=11, description="text encoder layers left out; default: none")
+    format: ImageFormat | None = Field(None, description="file format; default: png")
+    quality: int | None = Field(None, ge=1, le=100, description="of jpeg (default 95) and webp (lossless without it)")
     extra: dict[str, Any] = Field(default_factory=dict, description="columns that are not ours, carried to the results")
 
 
@@ -57,8 +61,8 @@ class Txt2Img(RowBase):
 
     pipeline: Literal["txt2img"] = "txt2img"
     prompt: Annotated[Prompt, StringConstraints(pattern=r"\S")] = Field(description="what to draw, in any script")
-    width: Side | None = Field(None, description="pixels, a multiple of 8")
-    height: Side | None = Field(None, description="pixels, a multiple of 8")
+    width: Side | None = Field(None, description="pixels, a multiple of 8; default: the model's or the input's")
+    height: Side | None = Field(None, description="pixels, a multiple of 8; default: the model's or the input's")
 
 
 class Img2Img(RowBase):
@@ -68,7 +72,7 @@ class Img2Img(RowBase):
     image: ImageAddress = Field(description="input image: a local file or s3://bucket/key")
     width: Side | None = Field(None, description="pixels, a multiple of 8")
     height: Side | None = Field(None, description="pixels, a multiple of 8")
-    strength: Strength | None = Field(None, description="0..1: how much of the input is replaced by noise")
+    strength: Strength | None = Field(None, description="how much of the input is replaced; default: the model's")
 
 
 class Inpaint(RowBase):
@@ -79,7 +83,7 @@ class Inpaint(RowBase):
     mask: ImageAddress = Field(description="mask of the image's size; white is redrawn")
     width: Side | None = Field(None, description="pixels, a multiple of 8")
     height: Side | None = Field(None, description="pixels, a multiple of 8")
-    strength: Strength | None = Field(None, description="0..1: how much of the input is replaced by noise")
+    strength: Strength | None = Field(None, description="how much of the input is replaced; default: the model's")
 
 
 class Upscale(RowBase):
@@ -87,7 +91,9 @@ class Upscale(RowBase):
 
     pipeline: Literal["upscale"]
     image: ImageAddress = Field(description="low-resolution image: a local file or s3://bucket/key")
-    noise_level: int | None = Field(None, ge=0, le=350, description="noise added to the input before upscaling")
+    noise_level: int | None = Field(
+        None, ge=0, le=350, description="noise added to the input before upscaling; default: the model's"
+    )
 
 
 class Depth2Img(RowBase):
@@ -97,7 +103,7 @@ class Depth2Img(RowBase):
     image: ImageAddress = Field(description="input image: a local file or s3://bucket/key")
     width: Side | None = Field(None, description="pixels, a multiple of 8")
     height: Side | None = Field(None, description="pixels, a multiple of 8")
-    strength: Strength | None = Field(None, description="0..1: how much of the input is replaced by noise")
+    strength: Strength | None = Field(None, description="how much of the input is replaced; default: the model's")
 
 
 Row = Annotated[Txt2Img | Img2Img | Inpaint | Upscale | Depth2Img, Field(discriminator="pipeline")]

@@ -13,13 +13,14 @@ from orchestrator.cli.main import cli
 from orchestrator.manifests.options import FORMATS
 from schemas import errors
 from schemas.rows import FIELD_NAMES, PIPELINES
-from schemas.samplers import SCHEDULERS, sampler
+from schemas.samplers import SCHEDULERS
 from services.settings_names import all_settings, unknown_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/README.md"]
-PAGES += ["docs/commands.md", "docs/configuration.md"]
+PAGES += ["docs/commands.md", "docs/configuration.md", "docs/manifest.md"]
 README = (ROOT / "README.md").read_text()
+MANIFEST = (ROOT / "docs" / "manifest.md").read_text()
 
 
 def test_pages_made_from_the_code_are_up_to_date() -> None:
@@ -48,11 +49,23 @@ def test_readme_names_every_command() -> None:
     assert [name for name in names if not re.search(rf"promptmill {name}\b|`{name}`", README)] == []
 
 
-def test_readme_names_every_field_format_pipeline_scheduler_and_error_class() -> None:
+def test_readme_names_every_pipeline_and_error_class() -> None:
     words = set(re.findall(r"\w+", README))
-    plain_schedulers = {name for name in SCHEDULERS if sampler(name).schedule_type == "Automatic"}
-    wanted = (FIELD_NAMES - {"extra"}) | set(FORMATS) | set(PIPELINES) | set(get_args(errors.ErrorClass))
-    assert sorted((wanted | plain_schedulers) - words) == []
+    assert sorted((set(PIPELINES) | set(get_args(errors.ErrorClass))) - words) == []
+
+
+def test_the_manifest_reference_names_every_field_format_and_scheduler() -> None:
+    words = set(re.findall(r"\w+", MANIFEST))
+    wanted = (FIELD_NAMES - {"extra"}) | set(FORMATS) | set(PIPELINES) | set(SCHEDULERS)
+    assert sorted(wanted - words) == []
+
+
+def test_links_within_the_manifest_reference_lead_to_a_heading() -> None:
+    headings = {
+        re.sub(r"[^\w -]", "", text).lower().replace(" ", "-")
+        for text in re.findall(r"^#+ (.+)$", MANIFEST, re.MULTILINE)
+    }
+    assert sorted(set(re.findall(r"\]\(#([\w-]+)\)", MANIFEST)) - headings) == []
 
 
 def test_readme_names_every_exit_status() -> None:
