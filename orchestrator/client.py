@@ -22,7 +22,7 @@ from orchestrator.fetch import FetchProgress, FetchReport, fetch
 from orchestrator.manifests.options import Format, ManifestOptions
 from orchestrator.retry import retry
 from orchestrator.status import JobStatus, all_status, final_summary, job_status
-from orchestrator.submit import SubmitProgress, SubmitRequest, ValidationReport, submit, validate
+from orchestrator.submit import OnWarnings, SubmitProgress, SubmitRequest, ValidationReport, submit, validate
 from schemas.errors import JobConflict, JobPaused, LedgerUnavailable
 from schemas.job import ControlEvent, ControlState, ControlVerb, JobDocument, RoundDocument
 from services import jobs
@@ -105,10 +105,17 @@ class Client:
         *,
         on_job_id: Callable[[str], None] = lambda job: None,
         on_progress: Callable[[SubmitProgress], None] = lambda progress: None,
+        on_warnings: OnWarnings = lambda groups: None,
     ) -> JobDocument:
         """As `submit`, with everything that a submit can be told, and with its progress."""
         document = submit(
-            self.store, self.catalogue, self.settings, request, on_job_id=on_job_id, on_progress=on_progress
+            self.store,
+            self.catalogue,
+            self.settings,
+            request,
+            on_job_id=on_job_id,
+            on_progress=on_progress,
+            on_warnings=on_warnings,
         )
         with suppress(LedgerUnavailable):  # only a hint: the orchestrator looks into the store by itself
             self.ledger.announce(document.job)

@@ -19,13 +19,14 @@ from orchestrator.manifests.formats import detect_format
 from orchestrator.manifests.inputs import InputImages, LocalInput, RowInputs
 from orchestrator.manifests.options import ManifestOptions
 from orchestrator.manifests.reading import read
+from orchestrator.manifests.report import open_report
 from orchestrator.manifests.summary import ManifestSummary, Tally
 from orchestrator.planner.group import cut_tasks, grouped
 from orchestrator.planner.resolve import PlannedInput, limits_broken, resolve
 from orchestrator.planner.write import PlanCounter, PlanWriter
 from schemas import keys
 from schemas.base import Frozen
-from schemas.errors import JobConflict, ObjectMissing, SettingsError
+from schemas.errors import FaultGroup, JobConflict, ObjectMissing, SettingsError
 from schemas.job import JobDocument, JobSpec, Submission, Totals
 from schemas.planned import InputImage, PlannedRow
 from schemas.rows import PipelineName
@@ -43,6 +44,7 @@ class ValidationReport(Frozen):
 
     manifest: ManifestSummary
     totals: Totals
+    warnings: tuple[FaultGroup, ...] = ()
 
 
 class SubmitProgress(Frozen):
@@ -55,7 +57,13 @@ class SubmitProgress(Frozen):
 
 @dataclass(frozen=True)
 class SubmitRequest:
-    """What to submit. `name` is the manifest's name where the path is a spooled copy."""
+    """What to submit.
+
+    Args:
+        name: the manifest's name where the path is a spooled copy.
+        strict: a warning is a fault.
+        report: where every fault and warning is written, `.jsonl` or `.csv`.
+    """
 
     path: Path
     options: ManifestOptions
@@ -66,6 +74,8 @@ class SubmitRequest:
     keep_going: bool = False
     task_units: float | None = None
     task_rows: int | None = None
+    strict: bool = False
+    report: Path | None = None
 
     @property
     def manifest_name(self) -> str:
@@ -73,6 +83,7 @@ class SubmitRequest:
 
 
 OnProgress = Callable[[SubmitProgress], None]
+OnWarnings = Callable[[tuple[FaultGroup, ...]], None]
 
 
 def validate(
@@ -83,11 +94,11 @@ def validate(
     Raises:
         ManifestError: faults, all of them.
     """
-    summary = _first_pass(request, catalogue, settings, on_progress)
+    summary, warnings = _first_pass(request, catalogue, settings, on_progress)
     counter = PlanCounter()
     for task in _tasks(request, catalogue, settings, "validate", on_progress, summary.rows):
         counter.add(task)
-    return ValidationReport(manifest=summary, totals=counter.totals())
+    return ValidationReport(manifest=summary, totals=counter.totals(), warnings=warnings)
 
 
 def submit(
@@ -98,11 +109,13 @@ def submit(
     *,
     on_job_id: Callable[[str], None] = lambda job: None,
     on_progress: OnProgress = lambda _: None,
+    on_warnings: OnWarnings = lambda _: None,
 ) -> JobDocument:
     """Submit a manifest; the same id with the same manifest and options goes on where it stopped.
 
     Args:
         on_job_id: called with the job's id before anything is uploaded.
+        on_warnings: called with the manifest's warnings by kind, where it has no fault.
 
     Raises:
         ManifestError: faults, all of them; nothing was sent.
@@ -113,7 +126,8 @@ def submit(
     job = request.job_id or new_job_id(request.manifest_name)
     if not keys.is_job_id(job):
         raise SettingsError(f"--job-id {job!r}: 1 to 64 of a-z 0-9 . _ - beginning and ending with a letter or digit")
-    summary = _first_pass(request, catalogue, settings, on_progress)
+    summary, warnings = _first_pass(request, catalogue, settings, on_progress)
+    on_warnings(warnings)
     spec = _spec(request, settings)
     store.check()
     resumed, done = _claim(store, job, spec)
@@ -139,18 +153,19 @@ def new_job_id(manifest_name: str) -> str:
 
 def _first_pass(
     request: SubmitRequest, catalogue: Catalogue, settings: Settings, on_progress: OnProgress
-) -> ManifestSummary:
-    """Every fault of the manifest, together."""
-    faults, tally = Faults(), Tally()
-    for count, checked in enumerate(_checked(request, catalogue, settings, faults, tally)):
-        row = checked.authored.row
-        _, entry = catalogue.resolve(row.model or "")
-        for name, message in limits_broken(dict(row), entry, _planned_inputs("job", checked).get("image")):
-            faults.add(checked.authored.line, message, field=name, value=getattr(row, name, None))
-        if count % PROGRESS_ROWS == 0:
-            on_progress(SubmitProgress(stage="checking", rows=count))
+) -> tuple[ManifestSummary, tuple[FaultGroup, ...]]:
+    """What the manifest holds, and its warnings; raises every fault of it, together."""
+    with open_report(request.report) as sink:
+        faults, tally = Faults(strict=request.strict, sink=sink), Tally()
+        for count, checked in enumerate(_checked(request, catalogue, settings, faults, tally)):
+            row = checked.authored.row
+            _, entry = catalogue.resolve(row.model or "")
+            for name, message in limits_broken(dict(row), entry, _planned_inputs("job", checked).get("image")):
+                faults.add(checked.authored.line, message, field=name, value=getattr(row, name, None))
+            if count % PROGRESS_ROWS == 0:
+                on_progress(SubmitProgress(stage="checking", rows=count))
     faults.raise_if_any(hint="mend the manifest and give the same command again")
-    return tally.summary()
+    return tally.summary(), faults.warnings.groups()
 
 
 def _tasks(

@@ -28,6 +28,8 @@ Exit status 0 is success, 1 a job that ended with failed rows, 130 an interrupt.
 
 from typing import ClassVar, Literal
 
+from pydantic import Field
+
 from schemas.base import Frozen
 
 ErrorClass = Literal["invalid_input", "model_unavailable", "out_of_memory", "render_error", "poison"]
@@ -59,16 +61,42 @@ class Fault(Frozen):
         return f"{where}{field}{value}: {self.message}"
 
 
+class FaultGroup(Frozen):
+    """Faults of one kind, or warnings: how many there are, and the first of them in the order of their lines."""
+
+    field: str | None
+    kind: str = Field(description="what is wrong, in words that every one of them shares")
+    count: int
+    first: tuple[Fault, ...]
+
+
 class ManifestError(PromptmillError):
-    """Faults in a manifest. `total` counts them all; `faults` holds the first of them."""
+    """Faults in a manifest. `total` counts them all; `faults` holds the first of them, `groups` the same by kind.
+
+    `warnings` is what else was noticed, by kind.
+    """
 
     exit_status = 2
 
-    def __init__(self, faults: list[Fault], *, total: int | None = None, hint: str = "") -> None:
+    def __init__(
+        self,
+        faults: list[Fault],
+        *,
+        total: int | None = None,
+        hint: str = "",
+        groups: tuple[FaultGroup, ...] | None = None,
+        warnings: tuple[FaultGroup, ...] = (),
+    ) -> None:
         self.faults = faults
         self.total = len(faults) if total is None else total
+        self.groups = _one_by_one(faults) if groups is None else groups
+        self.warnings = warnings
         noun = "fault" if self.total == 1 else "faults"
         super().__init__(f"{self.total} {noun} in the manifest; nothing was sent", hint=hint)
+
+
+def _one_by_one(faults: list[Fault]) -> tuple[FaultGroup, ...]:
+    return tuple(FaultGroup(field=fault.field, kind=fault.message, count=1, first=(fault,)) for fault in faults)
 
 
 class SettingsError(PromptmillError):

@@ -5,7 +5,7 @@ from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli.submitting import GoOn, manifest_progress, request_of, submit_with_progress
+from orchestrator.cli.submitting import GoOn, manifest_progress, request_of, show_warnings, submit_with_progress
 from orchestrator.client import Client
 from orchestrator.submit import ValidationReport
 from orchestrator.submit import validate as validate_manifest
@@ -60,6 +60,7 @@ def _show(report: ValidationReport) -> None:
     kept = ", ".join(f"{name} {rows:,}" for name, rows in manifest.extra_columns.items())
     facts.append(["kept as extra", kept or "no other columns"])
     print_table(["", ""], facts)
+    show_warnings(report.warnings)
     say("no faults", style="green")
 
 

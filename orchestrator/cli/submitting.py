@@ -16,7 +16,9 @@ from orchestrator.client import Client
 from orchestrator.manifests.formats import spool
 from orchestrator.manifests.options import ManifestOptions, parse_map, parse_set
 from orchestrator.submit import SubmitProgress, SubmitRequest
+from schemas.errors import FaultGroup
 from schemas.job import JobDocument
+from services.cli.manifest_faults import show_groups
 from services.cli.output import counted, err, say
 
 
@@ -58,6 +60,14 @@ def manifest_progress() -> Iterator[Any]:
         yield show
 
 
+def show_warnings(groups: tuple[FaultGroup, ...]) -> None:
+    """Tell a manifest's warnings, on standard error."""
+    show_groups(err(), groups, "yellow")
+    total = sum(group.count for group in groups)
+    if total:
+        say(f"{counted(total, 'warning')}; --strict makes them faults", style="yellow")
+
+
 class GoOn:
     """A context that says, on Ctrl-C, how to go on with the job whose id is known by then."""
 
@@ -86,7 +96,7 @@ def _without_password(argument: str) -> str:
 def submit_with_progress(client: Client, request: SubmitRequest, go_on: GoOn) -> JobDocument:
     """Submit, telling the job's id before the upload."""
     with manifest_progress() as show:
-        document = client.submit_request(request, on_job_id=go_on.tell, on_progress=show)
+        document = client.submit_request(request, on_job_id=go_on.tell, on_progress=show, on_warnings=show_warnings)
     totals = document.totals
     numbers = [counted(getattr(totals, f"{noun}s"), noun) for noun in ("row", "image", "task")]
     say(f"{', '.join(numbers)}, {totals.units:,.2f} units")

@@ -1,26 +1,46 @@
-"""Faults in a manifest, collected: all are counted, the first are kept."""
+"""Faults and warnings of a manifest, collected: all are counted, the first of each kind are kept.
+
+A fault stops a submit; a warning does not, unless `--strict` asks for it. Any stage that holds the collector can add
+either:
+
+```python
+faults.add(line, "must not be empty", field="prompt")
+faults.warn(line, "12 tokens are cut off", field="prompt", value=prompt, kind="longer than the text encoder reads")
+```
+"""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal, Protocol
 
-from schemas.errors import Fault, ManifestError
+from schemas.errors import Fault, FaultGroup, ManifestError
 
 KEEP = 1000
 KEEP_OF_A_KIND = 100
 VALUE_LENGTH = 80
 
+Level = Literal["fault", "warning"]
 
-class Faults:
-    """A bounded collector. Memory does not grow with the number of faults.
+
+class FaultSink(Protocol):
+    """Takes every fault and warning, kept here or not: `orchestrator.manifests.report`."""
+
+    def write(self, level: Level, fault: Fault, kind: str) -> None:
+        """One fault or warning."""
+
+
+class Collected:
+    """A bounded collector of one level. Memory does not grow with the number of what is added.
 
     A kind is a field and what is wrong with it. Of one kind the first `keep_of_a_kind` are kept, so that a fault on
     every line does not hide another one near the end of the file.
     """
 
-    def __init__(self, *, keep: int = KEEP, keep_of_a_kind: int = KEEP_OF_A_KIND) -> None:
+    def __init__(self, level: Level, *, keep: int, keep_of_a_kind: int, sink: FaultSink | None) -> None:
+        self._level: Level = level
         self._keep = keep
         self._keep_of_a_kind = keep_of_a_kind
-        self._kept: list[Fault] = []
+        self._sink = sink
+        self._kept: list[tuple[tuple[str | None, str], Fault]] = []
         self._kinds: dict[tuple[str | None, str], int] = {}
         self._total = 0
 
@@ -33,14 +53,14 @@ class Faults:
         value: object = None,
         kind: str | None = None,
     ) -> None:
-        """Add one fault.
+        """Add one.
 
         Args:
             line: from 1, as an editor counts; None: the whole file.
             field: the field or column; shortened here.
             message: what was expected.
             value: what was found; shortened here. None: nothing to show.
-            kind: groups faults whose messages differ; default: the message.
+            kind: groups those whose messages differ; default: the message.
         """
         self._total += 1
         field = None if field is None else shorten(field)
@@ -48,36 +68,92 @@ class Faults:
         seen = self._kinds.get(key, 0)
         if seen or len(self._kinds) < self._keep:
             self._kinds[key] = seen + 1
-        if seen < self._keep_of_a_kind and len(self._kept) < self._keep:
-            shown = None if value is None or value == "" else shorten(value)
-            self._kept.append(Fault(line=line, field=field, value=shown, message=_printable(message)))
+        keep = seen < self._keep_of_a_kind and len(self._kept) < self._keep
+        if not keep and self._sink is None:
+            return
+        shown = None if value is None or value == "" else shorten(value)
+        fault = Fault(line=line, field=field, value=shown, message=_printable(message))
+        if keep:
+            self._kept.append((key, fault))
+        if self._sink is not None:
+            self._sink.write(self._level, fault, _printable(key[1]))
+
+    @property
+    def total(self) -> int:
+        """All of them, kept or not."""
+        return self._total
+
+    @property
+    def kept(self) -> list[Fault]:
+        """The first of every kind, in the order of their lines; those of the whole file come first."""
+        return sorted((fault for _, fault in self._kept), key=_line)
+
+    @property
+    def kinds(self) -> Mapping[tuple[str | None, str], int]:
+        """Number by (field, kind), for at most `keep` kinds."""
+        return self._kinds
+
+    def groups(self) -> tuple[FaultGroup, ...]:
+        """The same by kind, for at most `keep` kinds; the most frequent last, where a terminal's reader looks first."""
+        first: dict[tuple[str | None, str], list[Fault]] = {key: [] for key in self._kinds}
+        for key, fault in self._kept:
+            first[key].append(fault)
+        ordered = sorted(self._kinds.items(), key=lambda pair: pair[1])
+        return tuple(
+            FaultGroup(field=key[0], kind=_printable(key[1]), count=count, first=tuple(sorted(first[key], key=_line)))
+            for key, count in ordered
+        )
+
+
+class Faults(Collected):
+    """The faults of one manifest, and beside them its warnings.
+
+    Args:
+        strict: a warning is a fault.
+        sink: is told all of both.
+    """
+
+    def __init__(
+        self,
+        *,
+        keep: int = KEEP,
+        keep_of_a_kind: int = KEEP_OF_A_KIND,
+        strict: bool = False,
+        sink: FaultSink | None = None,
+    ) -> None:
+        super().__init__("fault", keep=keep, keep_of_a_kind=keep_of_a_kind, sink=sink)
+        self.warnings = Collected("warning", keep=keep, keep_of_a_kind=keep_of_a_kind, sink=sink)
+        self._warned: Collected = self if strict else self.warnings
+
+    def warn(
+        self,
+        line: int | None,
+        message: str,
+        *,
+        field: str | None = None,
+        value: object = None,
+        kind: str | None = None,
+    ) -> None:
+        """Add one warning; arguments as of `add`. Say in `kind`, without numbers, what all of its kind have alike."""
+        self._warned.add(line, message, field=field, value=value, kind=kind)
 
     def extend(self, error: ManifestError) -> None:
         """Add the faults of an error that another part raised."""
         for fault in error.faults:
             self.add(fault.line, fault.message, field=fault.field, value=fault.value)
 
-    @property
-    def total(self) -> int:
-        """All faults, kept or not."""
-        return self._total
-
-    @property
-    def kept(self) -> list[Fault]:
-        """The first faults of every kind, in the order of their lines; those of the whole file come first."""
-        return sorted(self._kept, key=lambda fault: fault.line or 0)
-
-    @property
-    def kinds(self) -> Mapping[tuple[str | None, str], int]:
-        """Number of faults by (field, kind), for at most `keep` kinds."""
-        return self._kinds
-
     def raise_if_any(self, *, hint: str = "") -> None:
         """Raises:
         ManifestError: at least one fault was added.
         """
-        if self._total:
-            raise ManifestError(self.kept, total=self._total, hint=hint)
+        if self.total:
+            raise ManifestError(
+                self.kept, total=self.total, hint=hint, groups=self.groups(), warnings=self.warnings.groups()
+            )
+
+
+def _line(fault: Fault) -> int:
+    return fault.line or 0
 
 
 def shorten(value: Any) -> str:

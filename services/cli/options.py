@@ -81,11 +81,12 @@ def json_option(command: Command) -> Command:
 
 
 def manifest_options(command: Command) -> Command:
-    """How a manifest is read: `--set`, `--map`, `--extra`, `--format`."""
+    """How a manifest is read and checked: `--set`, `--map`, `--extra`, `--format`, `--strict`, `--report`."""
     option = partial(click.option, panel=MANIFEST)
     several = partial(option, multiple=True)
     formats = click.Choice(["jsonl", "csv", "tsv", "parquet", "text"])
     format_help = "jsonl, csv, tsv, parquet or text; default: by the file's name"
+    report_help = "write every fault and warning there, .jsonl or .csv"
     extra_help = "keep a column although its name is near a field's; repeatable"
     return _with(
         command,
@@ -93,6 +94,8 @@ def manifest_options(command: Command) -> Command:
         several("--map", "maps", metavar="FIELD=COLUMN", help="the column that a field is in; repeatable"),
         several("--extra", "extras", metavar="COLUMN", help=extra_help),
         option("--format", "file_format", type=formats, metavar="FORMAT", help=format_help),
+        option("--strict", is_flag=True, help="warnings are faults"),
+        option("--report", type=click.Path(path_type=Path), metavar="FILE", help=report_help),
     )
 
 

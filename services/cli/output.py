@@ -11,8 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from schemas.errors import ManifestError, PromptmillError
-
-SHOWN_FAULTS = 100
+from services.cli.manifest_faults import show_groups
 
 
 @cache
@@ -52,10 +51,8 @@ def report_error(error: PromptmillError, *, as_json: bool) -> None:
         return
     console = err()
     if isinstance(error, ManifestError):
-        for fault in error.faults[:SHOWN_FAULTS]:
-            console.print(str(fault), style="red", markup=False)
-        if error.total > SHOWN_FAULTS:
-            console.print(f"... and {error.total - SHOWN_FAULTS:,} more", style="red")
+        show_groups(console, error.warnings, "yellow")
+        show_groups(console, error.groups, "red")
     console.print(f"[bold red]error:[/] {escape(error.message)}")
     if error.hint:
         console.print(f"[bold]what to do:[/] {escape(error.hint)}")
@@ -65,6 +62,10 @@ def _as_data(error: PromptmillError) -> Mapping[str, Any]:
     data: dict[str, Any] = {"error": type(error).__name__, "message": error.message, "hint": error.hint}
     if isinstance(error, ManifestError):
         data |= {"total": error.total, "faults": [fault.model_dump() for fault in error.faults]}
+        data |= {
+            "groups": [group.model_dump(exclude={"first"}) for group in error.groups],
+            "warnings": [group.model_dump() for group in error.warnings],
+        }
     return data
 
 
