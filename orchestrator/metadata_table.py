@@ -4,7 +4,8 @@ Lines stand in the order of the plan; `index` is the row's place in the manifest
 Polars. Ours are plain columns (see `SCHEMA`); `status` is done, failed or cancelled, and `image_number` is null where
 a line stands for a row without images. `key` is below the store's prefix, null for an image that the safety checker
 dropped. `seed`, `width` and `height` are the image's (the row's where there is none); `seconds` is the row's share of
-denoising, the same on each of its images. `versions` is JSON.
+denoising, the same on each of its images. `versions` is JSON, and so is `coordinates`: where a swept row stands in its
+parameter space, name by name; null for all others.
 
 Columns of the user's own come twice: all of them as one JSON object in `extra`, exactly as given, and each as a
 column of its own (numbers, booleans and text as they are; nested or mixed values as JSON text), `extra_NAME` where
@@ -73,6 +74,7 @@ SCHEMA = pa.schema(
         ("worker", pa.string()),
         ("token", pa.string()),
         ("finished_at", pa.string()),
+        ("coordinates", pa.string()),
         ("extra", pa.string()),
     ],
     metadata=LAYOUT,
@@ -80,6 +82,7 @@ SCHEMA = pa.schema(
 # Names that a column of the user's own never gets. Fetch adds `file_name`, and an imagefolder the picture as `image`:
 # a column of that name would hide the picture.
 RESERVED = (*SCHEMA.names, "file_name", "image")
+_JSON_COLUMNS = ("coordinates", "extra")
 # A row group holds whole parts. Few large groups read fast; this much is held in memory until one is written.
 GROUP_LINES = 10_000
 GROUP_BYTES = 16 * 2**20
@@ -99,6 +102,7 @@ def _planned(part: int, row: PlannedRow) -> dict[str, Any]:
     return {
         "part": part,
         **copied,
+        "coordinates": row.coordinates or None,
         **{f"input_{name}": found.address if found else None for name, found in inputs.items()},
         **{f"input_{name}_sha256": found.sha256 if found else None for name, found in inputs.items()},
     }
@@ -147,7 +151,7 @@ class MetadataWriter:
         """
         for line in lines:
             self._extras.learn(line["extra"])
-        texts = [line | {"extra": _json(line["extra"])} for line in lines]
+        texts = [line | {name: _json(line[name]) for name in _JSON_COLUMNS} for line in lines]
         self._tables.append(pa.Table.from_pylist(texts, schema=SCHEMA))
         if sum(table.num_rows for table in self._tables) >= GROUP_LINES or self._held() >= GROUP_BYTES:
             self._flush()
@@ -189,5 +193,5 @@ class MetadataWriter:
         self._writer.close()
 
 
-def _json(extra: dict[str, Any]) -> str | None:
-    return json.dumps(extra, ensure_ascii=False) if extra else None
+def _json(value: dict[str, Any] | None) -> str | None:
+    return json.dumps(value, ensure_ascii=False) if value else None

@@ -186,8 +186,15 @@ def _tasks(
                 uploads.add(checked)
             if count % PROGRESS_ROWS == 0:
                 on_progress(SubmitProgress(stage="planning", rows=count, total=total))
-            index, _, row = checked.authored
-            yield resolve(row, index=index, job=job, catalogue=catalogue, inputs=_planned_inputs(job, checked))
+            authored = checked.authored
+            yield resolve(
+                authored.row,
+                index=authored.position,
+                job=job,
+                catalogue=catalogue,
+                inputs=_planned_inputs(job, checked),
+                coordinates=authored.coordinates,
+            )
         faults.raise_if_any(hint="the manifest or its images changed while they were read; give the command again")
 
     spec = settings.dispatch

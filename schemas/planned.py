@@ -43,6 +43,9 @@ class PlannedRow(Versioned):
     format: ImageFormat = "png"
     quality: int | None = None
     extra: dict[str, Any] = Field(default_factory=dict)
+    coordinates: dict[str, Any] = Field(
+        default_factory=dict, description="where a swept row stands in its parameter space: name -> value"
+    )
 
     def batch_key(self) -> tuple[object, ...]:
         """Rows with equal keys can share one denoising loop."""
@@ -64,5 +67,5 @@ class PlannedRow(Versioned):
         return units(self.width or 512, self.height or 512, self.steps, self.num_images)
 
     def recipe(self) -> dict[str, Any]:
-        """What made the image and nothing else: no place in a job, no columns of the user's own."""
-        return self.model_dump(mode="json", exclude={"index", "extra"}, exclude_none=True)
+        """What made the image and nothing else: no place in a job or a sweep, no columns of the user's own."""
+        return self.model_dump(mode="json", exclude={"index", "extra", "coordinates"}, exclude_none=True)

@@ -27,6 +27,8 @@ class AuthoredRow(NamedTuple):
     position: int
     line: int
     row: Row
+    coordinates: dict[str, Any] | None = None
+    """Where a swept row stands in its parameter space: name -> value."""
 
 
 def read(

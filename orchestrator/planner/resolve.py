@@ -29,7 +29,13 @@ def derived_seed(job: str, row_id: str) -> int:
 
 
 def resolve(
-    row: RowBase, *, index: int, job: str, catalogue: Catalogue, inputs: Mapping[str, PlannedInput]
+    row: RowBase,
+    *,
+    index: int,
+    job: str,
+    catalogue: Catalogue,
+    inputs: Mapping[str, PlannedInput],
+    coordinates: Mapping[str, Any] | None = None,
 ) -> PlannedRow:
     """Resolve every default of a row: the row's own value, then the model's.
 
@@ -38,6 +44,7 @@ def resolve(
         index: its position in the manifest, from 0.
         job: the job's id, from which a missing seed is derived.
         inputs: `image` and `mask` of the row, where its pipeline takes them.
+        coordinates: where a swept row stands in its parameter space.
     """
     given = dict(row)
     alias, entry = catalogue.resolve(given["model"])
@@ -66,6 +73,7 @@ def resolve(
         format=file_format,
         quality=_first(given["quality"], JPEG_QUALITY if file_format == "jpeg" else None),
         extra=given["extra"],
+        coordinates=coordinates or {},
     )
 
 

@@ -67,6 +67,15 @@ def test_every_line_has_the_recipe_and_the_users_columns(tmp_path: Path) -> None
     assert "image" not in line, "an imagefolder puts the picture there"
 
 
+def test_the_coordinates_of_a_swept_row_stand_in_its_line(tmp_path: Path) -> None:
+    store = MemoryStore()
+    job(store, [planned(0, coordinates={"scheduler": "euler"}, extra={"coordinates": "theirs"}), planned(1)])
+    fetch(store, JOB, tmp_path)
+    swept, plain = lines(tmp_path / "metadata.jsonl")
+    assert (swept["coordinates"], swept["extra_coordinates"]) == ({"scheduler": "euler"}, "theirs")
+    assert plain["coordinates"] is None
+
+
 def test_a_second_fetch_keeps_what_is_right_and_mends_what_is_not(tmp_path: Path) -> None:
     store = MemoryStore()
     job(store, [planned(index) for index in range(4)])

@@ -88,6 +88,17 @@ def test_the_users_columns_stand_beside_ours_and_whole_in_extra() -> None:
     assert json.loads(table["extra"][1]) == {"Category": "Food", "rating": 2.5, "tags": ["a", {"b": 1}]}
 
 
+def test_the_coordinates_of_swept_rows_stand_there_as_json_and_are_null_for_others() -> None:
+    store = MemoryStore()
+    rows = [planned(0, coordinates={"scheduler": "euler", "guidance_scale": 0.3}), planned(1)]
+    add_job(store, [rows])
+    add_piece(store, 0, [done(store, 0, row) for row in rows])
+    finalize(store, JOB)
+    swept, plain = table_of(store)["coordinates"]
+    assert json.loads(swept) == {"scheduler": "euler", "guidance_scale": 0.3}
+    assert plain is None
+
+
 def test_duckdb_reads_it(tmp_path: Path) -> None:
     store = mixed_job()
     finalize(store, JOB)

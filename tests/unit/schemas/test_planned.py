@@ -92,7 +92,7 @@ class TestRecipe:
         assert not {"index", "extra", "scheduler", "job"} & recipe.keys()
 
     def test_the_same_row_at_another_place_has_the_same_recipe(self) -> None:
-        assert row(index=9, extra={"a": 1}).recipe() == row().recipe()
+        assert row(index=9, extra={"a": 1}, coordinates={"steps": 1}).recipe() == row().recipe()
 
 
 NESTED = st.recursive(st.none() | st.text(max_size=20) | st.integers(-(2**53), 2**53), st.lists, max_leaves=5)
