@@ -96,7 +96,7 @@ def test_the_coordinates_of_swept_rows_stand_there_as_json_and_are_null_for_othe
     finalize(store, JOB)
     swept, plain = table_of(store)["coordinates"]
     assert json.loads(swept) == {"scheduler": "euler", "guidance_scale": 0.3}
-    assert plain is None
+    assert pd.isna(plain)
 
 
 def test_duckdb_reads_it(tmp_path: Path) -> None:
