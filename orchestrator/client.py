@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from orchestrator.fetch import FetchProgress, FetchReport, fetch
+from orchestrator.garbage import Garbage, GarbageRule, collect, collect_all
 from orchestrator.manifests.options import Format, ManifestOptions
 from orchestrator.retry import retry
 from orchestrator.status import JobStatus, all_status, final_summary, job_status
@@ -162,6 +163,26 @@ class Client:
     ) -> FetchReport:
         """Download a job's images and metadata; resumable, each file verified."""
         return fetch(self.store, job, Path(out), on_progress=on_progress)
+
+    def collect_garbage(
+        self,
+        job: str | None = None,
+        *,
+        grace_seconds: float | None = None,
+        dry_run: bool = False,
+        remove_abandoned: bool = False,
+    ) -> Iterator[Garbage]:
+        """Remove what nothing names any more, of one job or (None) of all. Safe at any time.
+
+        Raises:
+            JobNotFound: no such job or submission.
+        """
+        grace = self.settings.dispatch.gc_grace_seconds if grace_seconds is None else grace_seconds
+        rule = GarbageRule(grace, dry_run, remove_abandoned)
+        if job is None:
+            yield from collect_all(self.store, self.ledger, rule)
+        else:
+            yield collect(self.store, self.ledger, job, rule)
 
     def wait(self, job: str, *, on_status: Callable[[JobStatus], None] = lambda status: None) -> JobStatus:
         """Wait until a job has ended.

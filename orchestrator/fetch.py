@@ -25,6 +25,7 @@ from schemas.errors import ObjectMissing, StoreUnavailable
 from schemas.job import JobDocument
 from schemas.result import ImageResult
 from services import jobs
+from services.cli.output import byte_size
 from services.store import ObjectStore
 
 THREADS = 16
@@ -252,7 +253,7 @@ class _Fetch:
         total = self._total_bytes
         if total is None and report.images:
             total = report.bytes * self._document.totals.images // report.images
-        size = "" if total is None else f"about {_human(max(0, total - report.bytes))} are still to come: "
+        size = "" if total is None else f"about {byte_size(max(0, total - report.bytes))} are still to come: "
         return f"{size}make room and run the same command again, or name another folder; what was fetched is kept"
 
 
@@ -262,11 +263,3 @@ def _columns(line: dict[str, Any], names: list[str]) -> dict[str, Any]:
 
 def _write(file: IO[str], line: dict[str, Any]) -> None:
     file.write(json.dumps(line, ensure_ascii=False) + "\n")
-
-
-def _human(size: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"

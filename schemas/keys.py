@@ -118,6 +118,10 @@ def image(job: str, part: int, index: int, image_number: int, token: str, file_f
     return f"jobs/{job}/images/part-{part:05d}/{index:06d}-{image_number}.{token}.{EXTENSIONS[file_format]}"
 
 
+def images_folder(job: str) -> str:
+    return f"jobs/{job}/images/"
+
+
 def parse_image(key: str) -> ImageKey:
     job, part, index, number, token, extension = _parse(_IMAGE, key)
     return ImageKey(job, int(part), int(index), int(number), token, extension)

@@ -66,6 +66,9 @@ class DispatchSettings(_Section):
     )
     losses_before_split: Count = Field(2, description="losses of a task after which its rows go one by one")
     losses_before_poison: Count = Field(3, description="losses of a row alone after which it fails as poison")
+    gc_grace_seconds: float = Field(
+        86_400, ge=0, description="`gc` leaves alone what is younger: its piece may be still to come"
+    )
     failure_streak: int = Field(20, ge=0, description="rows failing the same way in a row that pause a job; 0: never")
 
 

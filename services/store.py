@@ -5,8 +5,9 @@ Nothing here overwrites on purpose: keys hold a token or a hash, so a store need
 
 import hashlib
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -24,11 +25,24 @@ DELETE_BATCH = 1000  # S3's own limit for one DeleteObjects request
 
 @dataclass(frozen=True)
 class ObjectInfo:
-    """An object's key below the prefix, its size in bytes, and the store's tag for its content (quotes removed)."""
+    """An object's key below the prefix, its size in bytes, and the store's tag for its content (quotes removed).
+
+    `modified` is the store's own time in seconds since 1970; None: not told.
+    """
 
     key: str
     size: int
     etag: str
+    modified: float | None = None
+
+
+@dataclass(frozen=True)
+class UnfinishedUpload:
+    """The parts of an upload that was cut off: no object yet, and paid for. `begun` in seconds since 1970."""
+
+    key: str
+    upload_id: str
+    begun: float
 
 
 class ObjectStore:
@@ -129,8 +143,8 @@ class ObjectStore:
         """All objects below a folder, in key order."""
         for page in self._pages(folder, delimiter=""):
             for found in page.get("Contents", []):
-                key = str(found["Key"]).removeprefix(self._prefix)
-                yield ObjectInfo(key, int(found["Size"]), str(found.get("ETag", "")).strip('"'))
+                key, etag = str(found["Key"]).removeprefix(self._prefix), str(found.get("ETag", "")).strip('"')
+                yield ObjectInfo(key, int(found["Size"]), etag, _seconds(found.get("LastModified")))
 
     def list_folders(self, folder: str) -> Iterator[str]:
         """The folders right below a folder, each with a closing slash."""
@@ -160,6 +174,26 @@ class ObjectStore:
             for fault in answer.get("Errors", []):  # in an answer that is a success otherwise
                 raise client_error(str(fault.get("Code", "")), 0, self._bucket, self._endpoint, str(fault.get("Key")))
         return len(names)
+
+    def unfinished_uploads(self, folder: str) -> Iterator[UnfinishedUpload]:
+        """Uploads in parts below a folder that were neither completed nor given up."""
+        request = {"Bucket": self._bucket, "Prefix": self._prefix + folder}
+        pages = iter(self._client.get_paginator("list_multipart_uploads").paginate(**request))
+        while True:
+            with mapped_errors(self._bucket, self._endpoint, self._prefix + folder):
+                page = next(pages, None)
+            if page is None:
+                return
+            for found in page.get("Uploads", []):
+                key, begun = str(found["Key"]).removeprefix(self._prefix), _seconds(found.get("Initiated"))
+                if begun is not None and key.startswith(folder):
+                    yield UnfinishedUpload(key, str(found["UploadId"]), begun)
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:
+        """Give up an unfinished upload; the store drops its parts. One that has ended meanwhile is no error."""
+        request = {"Bucket": self._bucket, "Key": self._prefix + upload.key, "UploadId": upload.upload_id}
+        with suppress(ObjectMissing), mapped_errors(self._bucket, self._endpoint, self._prefix + upload.key):
+            self._client.abort_multipart_upload(**request)
 
     def presign(self, key: str, seconds: int) -> str:
         """An address that reads the object without credentials until it expires."""
@@ -195,6 +229,10 @@ class ObjectStore:
         except BucketMissing:
             with mapped_errors(self._bucket, self._endpoint):
                 self._client.create_bucket(Bucket=self._bucket)
+
+
+def _seconds(time: datetime | None) -> float | None:
+    return None if time is None else time.timestamp()
 
 
 def _client(settings: S3Settings) -> Any:

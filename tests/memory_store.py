@@ -10,18 +10,24 @@ from pathlib import Path
 from typing import BinaryIO
 
 from schemas.errors import ObjectMissing, ServiceError
-from services.store import ObjectInfo, ObjectStore
+from services.store import ObjectInfo, ObjectStore, UnfinishedUpload
 
 Fault = Callable[[str, str], ServiceError | None]
 
 
 class MemoryStore(ObjectStore):
-    """`fault` is asked before every verb, with its name and the key; what it returns is raised."""
+    """`fault` is asked before every verb, with its name and the key; what it returns is raised.
+
+    `now` is the store's clock, in seconds since 1970; it stands still until a test moves it.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, bytes] = {}
         self.asked: list[tuple[str, str]] = []
         self.fault: Fault = lambda verb, key: None
+        self.now = 1_800_000_000.0
+        self.uploads: list[UnfinishedUpload] = []
+        self._modified: dict[str, float] = {}
         self._lock = threading.Lock()
 
     @property
@@ -65,6 +71,7 @@ class MemoryStore(ObjectStore):
     ) -> None:
         self._ask("put", key)
         self.objects[key] = bytes(data)
+        self._modified[key] = self.now
 
     def put_file(self, key: str, path: Path, content_type: str = "application/octet-stream") -> None:
         self.put(key, path.read_bytes())
@@ -97,9 +104,20 @@ class MemoryStore(ObjectStore):
             self.objects.pop(key, None)
         return len(names)
 
+    def unfinished_uploads(self, folder: str) -> Iterator[UnfinishedUpload]:
+        self._ask("unfinished_uploads", folder)
+        yield from [upload for upload in self.uploads if upload.key.startswith(folder)]
+
+    def abort_upload(self, upload: UnfinishedUpload) -> None:
+        self._ask("abort_upload", upload.key)
+        self.uploads.remove(upload)
+
     def check(self) -> None:
         self._ask("check", "")
 
-    @staticmethod
-    def _info(key: str, data: bytes) -> ObjectInfo:
-        return ObjectInfo(key, len(data), hashlib.md5(data, usedforsecurity=False).hexdigest())
+    def clock(self) -> float | None:
+        return self.now
+
+    def _info(self, key: str, data: bytes) -> ObjectInfo:
+        etag = hashlib.md5(data, usedforsecurity=False).hexdigest()
+        return ObjectInfo(key, len(data), etag, self._modified.get(key))

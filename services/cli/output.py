@@ -74,6 +74,15 @@ def counted(number: int, noun: str) -> str:
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
+def byte_size(size: float) -> str:
+    """`512 B`, `1.2 MB`: in thousands, as disks and stores count."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.3g} {unit}"
+        size /= 1000
+    return f"{size:.3g} TB"
+
+
 def duration(seconds: float | None) -> str:
     """`1h 02m`, `3m 10s`, `12s`, or `-`."""
     if seconds is None:
