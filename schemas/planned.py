@@ -4,6 +4,7 @@ from typing import Any
 
 from pydantic import Field
 
+from schemas.adapters import AdapterName, LoraUse, Weighting
 from schemas.base import Frozen, Versioned
 from schemas.rows import ImageFormat, ModelAlias, PipelineName, RowId
 from schemas.samplers import SchedulerName
@@ -36,6 +37,9 @@ class PlannedRow(Versioned):
     scheduler: SchedulerName | None = Field(description="None: the model's own")
     num_images: int = 1
     clip_skip: int | None = None
+    weighting: Weighting | None = Field(None, description="None: the prompts are plain text")
+    loras: tuple[LoraUse, ...] = ()
+    embeddings: tuple[AdapterName, ...] = ()
     image: InputImage | None = None
     mask: InputImage | None = None
     strength: float | None = None
@@ -60,6 +64,8 @@ class PlannedRow(Versioned):
             self.strength,
             self.noise_level,
             self.clip_skip,
+            self.loras,
+            self.embeddings,
         )
 
     def units(self) -> float:
@@ -68,4 +74,5 @@ class PlannedRow(Versioned):
 
     def recipe(self) -> dict[str, Any]:
         """What made the image and nothing else: no place in a job or a sweep, no columns of the user's own."""
-        return self.model_dump(mode="json", exclude={"index", "extra", "coordinates"}, exclude_none=True)
+        unused = {name for name in ("loras", "embeddings") if not getattr(self, name)}
+        return self.model_dump(mode="json", exclude={"index", "extra", "coordinates"} | unused, exclude_none=True)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, StringConstraints, TypeAdapter
 
+from schemas.adapters import EmbeddingNames, LoraUses, Weighting
 from schemas.base import Frozen
 from schemas.samplers import SchedulerName
 
@@ -51,6 +52,13 @@ class RowBase(Frozen):
     scheduler: SchedulerName | None = Field(None, description="sampler; default: the model's own")
     num_images: int | None = Field(None, ge=1, le=100, description="images of this row; default: 1")
     clip_skip: int | None = Field(None, ge=0, le=11, description="text encoder layers left out; default: none")
+    weighting: Weighting | None = Field(
+        None, description="how weights stand in the prompts, which are then read beyond 77 tokens; default: plain text"
+    )
+    loras: LoraUses | None = Field(None, description="LoRAs of the catalogue, each with its weight; default: none")
+    embeddings: EmbeddingNames | None = Field(
+        None, description="textual inversions of the catalogue that the prompts name; default: none"
+    )
     format: ImageFormat | None = Field(None, description="file format; default: png")
     quality: int | None = Field(None, ge=1, le=100, description="of jpeg (default 95) and webp (lossless without it)")
     extra: dict[str, Any] = Field(default_factory=dict, description="columns that are not ours, carried to the results")

@@ -15,6 +15,8 @@ _IN_WORDS = {
     ),
     "model": "an alias from the catalogue: letters, digits and . _ -",
     "image": "a file or s3://bucket/key, 2,048 characters at most",
+    "loras": "up to 16 names of LoRAs in the catalogue, each with a weight from -10 to 10: name:0.8, other",
+    "embeddings": "up to 16 names of embeddings in the catalogue: name, other",
     "mask": "a file or s3://bucket/key, 2,048 characters at most",
 }
 _MOST_REMEMBERED = 10_000

@@ -42,6 +42,8 @@ SYNONYMS: dict[str, str] = {
 _KNOWN: dict[str, str] = {name: name for name in COLUMN_FIELDS} | SYNONYMS
 _SHORTEST = 4
 _LONG = 8
+# Two slips away from a word that people have as a column: `lighting`.
+_ONE_SLIP = frozenset({"weighting"})
 
 
 def near_field(name: str) -> str | None:
@@ -64,7 +66,7 @@ def near_field(name: str) -> str | None:
 
 
 def _slips(name: str, known: str) -> int | None:
-    most = 2 if len(known) >= _LONG else 1
+    most = 2 if len(known) >= _LONG and known not in _ONE_SLIP else 1
     if len(known) < _SHORTEST or abs(len(name) - len(known)) > most:
         return None
     same_length_other_start = len(name) == len(known) and name[0] != known[0] and name[:2] != known[1::-1]

@@ -66,6 +66,9 @@ def resolve(
         scheduler=given["scheduler"] or entry.scheduler,
         num_images=given["num_images"] or 1,
         clip_skip=given["clip_skip"],
+        weighting=given["weighting"],
+        loras=given["loras"] or (),
+        embeddings=given["embeddings"] or (),
         image=inputs["image"].image if "image" in inputs else None,
         mask=inputs["mask"].image if "mask" in inputs else None,
         strength=strength(given, entry),
@@ -111,6 +114,9 @@ def limits_broken(given: Mapping[str, Any], entry: ModelEntry, image: PlannedInp
     if width and height and width * height > entry.max_pixels:
         field = "image" if given["pipeline"] == "upscale" else "width"
         yield field, f"the output would be {width} x {height}; this model's limit is {entry.max_pixels:,} pixels"
+    for name in ("weighting", "loras", "embeddings"):
+        if given[name]:
+            yield name, "no worker renders this yet"
     power = strength(given, entry)
     steps = given["steps"] or entry.steps
     if power is not None and int(steps * power) < 1:

@@ -71,7 +71,7 @@ class TestBatchKey:
     def test_every_field_is_either_of_the_loop_or_of_the_image(self) -> None:
         """A new field must be put on one side: forgotten, rows would be rendered with another row's value."""
         of_the_image = {"v", "index", "id", "prompt", "negative_prompt", "seed", "num_images", "image", "mask"}
-        of_the_image |= {"format", "quality", "extra", "coordinates"}
+        of_the_image |= {"format", "quality", "extra", "coordinates", "weighting"}
         assert len(row().batch_key()) == len(PlannedRow.model_fields.keys() - of_the_image)
 
 
