@@ -4,7 +4,8 @@ The table follows diffusers' documentation ("Schedulers", A1111 / k-diffusion co
 class and the configuration that differs from the model's own.
 """
 
-from typing import Any, Literal, NamedTuple, get_args
+import re
+from typing import Any, Literal, NamedTuple, cast, get_args
 
 SchedulerName = Literal[
     "euler",
@@ -82,3 +83,49 @@ def sampler(name: SchedulerName) -> Sampler:
     if schedule is None:
         return Sampler(class_name, dict(config), a1111, "Automatic")
     return Sampler(class_name, config | schedule[0], a1111, schedule[1])
+
+
+# Samplers of other tools that diffusers has no counterpart for, by their plain names.
+UNAVAILABLE: dict[str, str] = {
+    "dpmpp_2s_a": "DPM++ 2S a",
+    "dpm_fast": "DPM fast",
+    "dpm_adaptive": "DPM adaptive",
+    "dpmpp_3m_sde": "DPM++ 3M SDE",
+    "dpmpp_2m_sde_heun": "DPM++ 2M SDE Heun",
+    "restart": "Restart",
+}
+_PLAIN: dict[str, str] = {
+    "plms": "pndm",
+    "uni_pc": "unipc",
+    "dpm_2": "dpm2",
+    "dpm_2_a": "dpm2_a",
+} | {class_name.removesuffix("Scheduler").casefold(): name for name, (class_name, _, _) in reversed(_BASE.items())}
+_PLAIN_SCHEDULES = {"sgm_uniform": "trailing"} | {name: name for name in _SCHEDULES}
+
+
+def plain_sampler_name(name: str) -> str:
+    """A sampler's name as our table writes it, known there or not: `DPM++ 2M Karras` is `dpmpp_2m_karras`.
+
+    Understands the names of A1111 (`Euler a`), DreamStudio (`K_EULER_ANCESTRAL`), ComfyUI (`euler_ancestral`,
+    `uni_pc`) and diffusers' classes (`EulerDiscreteScheduler`).
+    """
+    plain = re.sub(r"[\s\-_]+", "_", name.strip().casefold().replace("++", "pp")).removeprefix("k_")
+    plain = plain.removesuffix("scheduler")
+    plain = plain if plain in _PLAIN else plain.replace("ancestral", "a")
+    suffix = next((end for end in _PLAIN_SCHEDULES if plain.endswith(f"_{end}")), "")
+    stem = plain.removesuffix(f"_{suffix}") if suffix else plain
+    stem = _PLAIN.get(stem, stem)
+    return f"{stem}_{_PLAIN_SCHEDULES[suffix]}" if suffix else stem
+
+
+def scheduler_called(name: str) -> SchedulerName | None:
+    """Our scheduler of that name in another tool, or None."""
+    plain = plain_sampler_name(name[:80])
+    return cast(SchedulerName, plain) if plain in SCHEDULERS else None
+
+
+def unavailable_sampler(name: str) -> str | None:
+    """The sampler's usual name where it is one of another tool that diffusers has not; else None."""
+    plain = plain_sampler_name(name[:80])
+    suffix = next((f"_{end}" for end in _SCHEDULES if plain.endswith(f"_{end}")), "")
+    return UNAVAILABLE.get(plain.removesuffix(suffix))

@@ -7,6 +7,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.manifests.expectations import Expectations
 from orchestrator.manifests.faults import Faults
+from orchestrator.manifests.foreign import translated
+from orchestrator.manifests.names import INITIAL_IMAGE
 from orchestrator.manifests.options import ManifestOptions
 from schemas.rows import ROW_TYPES, PipelineName, Row
 from services.input_images import address_problem
@@ -46,6 +48,10 @@ class RowBuilder:
             values = {name: value for name, value in values.items() if value is not None}
         pipeline = values.get("pipeline", self._default_pipeline)
         if type(pipeline) is not str or pipeline not in self._validate:
+            if pipeline is None and INITIAL_IMAGE in values:
+                # What other tools call so is what they begin to denoise from.
+                meant = "inpaint" if "mask" in values else "img2img"
+                return self.build(line, translated(values) | {"pipeline": meant}, extra)
             pipeline = self._other_pipeline(line, pipeline, values)
             if pipeline is None:
                 return None
@@ -56,9 +62,9 @@ class RowBuilder:
         try:
             row = cast(Row, self._validate[pipeline](merged))
         except ValidationError as error:
-            stripped = _stripped(values) if self._strip else values
-            if stripped != values:
-                return self.build(line, stripped, extra)
+            mended = translated(_stripped(values) if self._strip else values)
+            if mended != values:
+                return self.build(line, mended, extra)
             self._explain(line, pipeline, error, merged)
             return None
         # pydantic takes true for 1, which nobody means.

@@ -6,7 +6,7 @@ The decision is made once for a set of names and remembered: rows of one manifes
 from typing import NamedTuple
 
 from orchestrator.manifests.faults import Faults, shorten
-from orchestrator.manifests.names import COLUMN_FIELDS, near_field, near_name
+from orchestrator.manifests.names import BATCH_SIZE, FOREIGN, ITERATIONS, field_called, near_field, near_name
 from orchestrator.manifests.options import ManifestOptions
 
 MOST_COLUMNS = 1000
@@ -14,6 +14,10 @@ MOST_COLUMNS = 1000
 _MOST_REMEMBERED = 100_000
 # Looking for a near name takes a fraction of a millisecond; a file with more names than this is no manifest.
 _MOST_NAMES = 10_000
+
+
+# Two columns of another tool that give one field of ours together.
+_MULTIPLIED = {ITERATIONS, BATCH_SIZE}
 
 
 class Problem(NamedTuple):
@@ -91,23 +95,28 @@ class Columns:
 
     def _resolve(self, names: tuple[str, ...]) -> ColumnPlan:
         self._unseen.difference_update(names)
-        taken: dict[str, str] = {}
+        taken: dict[str, tuple[str, str]] = {}
         seen: set[str] = set()
-        fields, extra, problems = [], [], []
+        fields: list[tuple[int, str, str]] = []
+        extra, problems = [], []
         for position, column in enumerate(names):
             field = self._field(column)
             if column and column in seen:
                 problems.append(Problem(column, "the column stands twice in the header"))
                 continue
             seen.add(column)
-            if field is not None and field in taken:
-                problems.append(Problem(column, f"{taken[field]!r} and {column!r} both give {field}"))
-            elif field is not None:
-                taken[field] = column
+            if field is None:
+                if column:
+                    extra.append((position, column))
+                continue
+            ours = FOREIGN.get(field, field)
+            other, other_field = taken.setdefault(ours, (column, field))
+            if other is not column and {field, other_field} != _MULTIPLIED:
+                problems.append(Problem(column, f"{other!r} and {column!r} both give {ours}"))
+            else:
                 fields.append((position, column, field))
-            elif column:
-                extra.append((position, column))
-        guesses, kept = self._near_columns(extra, taken)
+        fields = _simplified(fields)
+        guesses, kept = self._near_columns(extra)
         problems.extend(_near_problem(column, field) for _, column, field in guesses)
         # A guess is a fault, so nothing is sent; using it lets the values below it be checked all the same.
         fields += [guess for guess in guesses if guess[2] not in taken]
@@ -119,11 +128,9 @@ class Columns:
     def _field(self, column: str) -> str | None:
         if column in self._by_column:
             return self._by_column[column]
-        return column if column in COLUMN_FIELDS and column not in self._keep else None
+        return None if column in self._keep else field_called(column)
 
-    def _near_columns(
-        self, columns: list[tuple[int, str]], taken: dict[str, str]
-    ) -> tuple[list[tuple[int, str, str]], list[tuple[int, str]]]:
+    def _near_columns(self, columns: list[tuple[int, str]]) -> tuple[list[tuple[int, str, str]], list[tuple[int, str]]]:
         guesses, kept = [], []
         for position, column in columns:
             near = None if column in self._keep else self._near_field(column)
@@ -141,6 +148,14 @@ class Columns:
             # Names this long are no slips of ours, and comparing them costs time.
             self._near[column] = near_field(column) if len(column) <= 40 else None
         return self._near[column]
+
+
+def _simplified(fields: list[tuple[int, str, str]]) -> list[tuple[int, str, str]]:
+    """One of the two that multiply, alone, is the number of images."""
+    both = {field for _, _, field in fields} >= _MULTIPLIED
+    return [
+        (at, column, FOREIGN[field] if field in _MULTIPLIED and not both else field) for at, column, field in fields
+    ]
 
 
 def _near_problem(column: str, field: str) -> Problem:

@@ -7,6 +7,7 @@ from pydantic_core import ErrorDetails
 
 from orchestrator.manifests.names import near_name, near_scheduler
 from schemas.rows import PIPELINES, ROW_TYPES, PipelineName
+from schemas.samplers import unavailable_sampler
 
 _IN_WORDS = {
     "id": (
@@ -71,6 +72,9 @@ class Expectations:
         return f"{field} does not apply to {pipeline}: " + (reason or "it is for " + ", ".join(takers))
 
     def _scheduler(self, value: str) -> str:
+        unavailable = unavailable_sampler(value)
+        if unavailable:
+            return f"{unavailable} has no counterpart in diffusers; near to it: dpmpp_2m, dpmpp_sde, euler_a"
         if value not in self._near_schedulers:
             if len(self._near_schedulers) >= _MOST_REMEMBERED:
                 self._near_schedulers.clear()

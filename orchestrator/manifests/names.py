@@ -1,10 +1,10 @@
-"""Near names: which field of ours a column name probably means, and which scheduler."""
+"""Other names: which field of ours a column of another tool gives, and which one a misspelt name probably means."""
 
 import difflib
 import re
 
 from schemas.rows import FIELD_NAMES
-from schemas.samplers import SCHEDULERS
+from schemas.samplers import SCHEDULERS, plain_sampler_name
 
 # The fields that a column can be; `extra` collects those that are none.
 COLUMN_FIELDS: frozenset[str] = FIELD_NAMES - {"extra"}
@@ -27,6 +27,7 @@ SYNONYMS: dict[str, str] = {
     "negative": "negative_prompt",
     "neg_prompt": "negative_prompt",
     "init_image": "image",
+    "init_images": "image",
     "init_img": "image",
     "input_image": "image",
     "initial_image": "image",
@@ -39,11 +40,34 @@ SYNONYMS: dict[str, str] = {
     "checkpoint": "model",
     "output_format": "format",
 }
+# Other tools' fields that mean a little more than one of ours; `orchestrator.manifests.foreign` translates them.
+INITIAL_IMAGE = "init_image"  # without a pipeline it asks for img2img
+ITERATIONS = "n_iter"  # both together multiply
+BATCH_SIZE = "batch_size"
+FOREIGN: dict[str, str] = {INITIAL_IMAGE: "image", ITERATIONS: "num_images", BATCH_SIZE: "num_images"}
+_FOREIGN_NAMES = {"init_image", "init_img", "initial_image", "init_images"}
 _KNOWN: dict[str, str] = {name: name for name in COLUMN_FIELDS} | SYNONYMS
 _SHORTEST = 4
 _LONG = 8
 # Two slips away from a word that people have as a column: `lighting`.
 _ONE_SLIP = frozenset({"weighting"})
+
+
+def field_called(name: str) -> str | None:
+    """The field that a column name gives: ours, ours but for case, spaces and dashes, or another tool's name for it.
+
+    Names in `FOREIGN` stand for themselves. None: no such name.
+    """
+    if name in COLUMN_FIELDS:
+        return name
+    plain = _plain(name)
+    if plain in _FOREIGN_NAMES:
+        return INITIAL_IMAGE
+    return plain if plain in FOREIGN else _KNOWN.get(plain)
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s\-_]+", "_", name[:200].strip().casefold())
 
 
 def near_field(name: str) -> str | None:
@@ -52,7 +76,7 @@ def near_field(name: str) -> str | None:
     Equal but for case, spaces and dashes; another tool's name; or one slip away (two in names of eight letters
     or more). A slip in the first letter counts only where a letter is left out or doubled: `weight` is no `height`.
     """
-    plain = re.sub(r"[\s\-_]+", "_", name.strip().casefold())
+    plain = _plain(name)
     if plain in _KNOWN:
         return _KNOWN[plain]
     if len(plain) < _SHORTEST:
@@ -92,9 +116,7 @@ def edit_distance(left: str, right: str) -> int:
 
 def near_scheduler(name: str) -> str | None:
     """The scheduler that a name of another tool (`DPM++ 2M Karras`, `k_euler`) or a misspelt one nearly is."""
-    plain = name.strip().casefold().replace("++", "pp")
-    plain = re.sub(r"[\s\-_]+", "_", plain).removeprefix("k_").replace("ancestral", "a").replace("plms", "pndm")
-    return near_name(plain, SCHEDULERS)
+    return near_name(plain_sampler_name(name[:80]), SCHEDULERS)
 
 
 def near_name(name: str, known: tuple[str, ...] | list[str]) -> str | None:

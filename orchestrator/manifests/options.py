@@ -9,9 +9,10 @@ from pydantic.fields import FieldInfo
 
 from orchestrator.manifests.expectations import Expectations
 from orchestrator.manifests.faults import shorten
-from orchestrator.manifests.names import COLUMN_FIELDS, near_field
+from orchestrator.manifests.names import COLUMN_FIELDS, FOREIGN, field_called, near_field
 from schemas.errors import SettingsError
 from schemas.rows import PIPELINES, ROW_TYPES
+from schemas.samplers import scheduler_called
 
 Format = Literal["jsonl", "csv", "tsv", "parquet", "text"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -74,7 +75,7 @@ def parse_map(texts: Iterable[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in texts:
         name, column = _split("--map", text, "prompt=Prompt")
-        _check_field("--map", name)
+        name = _field("--map", name)
         if name in found:
             raise SettingsError(f"--map {text}: {name} is mapped to {found[name]!r} already")
         found[name] = column
@@ -90,7 +91,7 @@ def parse_set(texts: Iterable[str]) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for text in texts:
         name, value = _split("--set", text, "steps=30")
-        _check_field("--set", name)
+        name = _field("--set", name)
         if name in found:
             raise SettingsError(f"--set {text}: {name} is set already")
         found[name] = _typed(name, value)
@@ -114,12 +115,22 @@ def _check_field(option: str, name: str) -> None:
     )
 
 
+def _field(option: str, name: str) -> str:
+    """The field of that name, ours or another tool's."""
+    called = field_called(name)
+    field = FOREIGN.get(called, called) if called else name
+    _check_field(option, field)
+    return field
+
+
 def _typed(name: str, text: str) -> Any:
     expectations = Expectations()
     if name == "pipeline":
         if text not in PIPELINES:
             raise SettingsError(f"--set pipeline={shorten(text)}: {expectations.pipeline(text)}")
         return text
+    if name == "scheduler":
+        text = scheduler_called(text) or text
     pipeline, info = next((p, row.model_fields[name]) for p, row in ROW_TYPES.items() if name in row.model_fields)
     try:
         return _adapter(info).validate_python(text)

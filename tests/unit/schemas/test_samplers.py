@@ -2,7 +2,7 @@
 
 import pytest
 
-from schemas.samplers import SCHEDULERS, SchedulerName, sampler
+from schemas.samplers import SCHEDULERS, SchedulerName, sampler, scheduler_called, unavailable_sampler
 
 # From diffusers' documentation, "Schedulers": A1111 and k-diffusion names, their diffusers class and configuration.
 TABLE = {
@@ -73,3 +73,52 @@ def test_a_callers_change_of_a_configuration_stays_with_the_caller() -> None:
     sampler("euler").config["new"] = 1
     assert sampler("dpmpp_2m").config == {"algorithm_type": "dpmsolver++"}
     assert sampler("euler").config == {}
+
+
+@pytest.mark.parametrize(
+    ("name", "scheduler"),
+    [
+        ("Euler a", "euler_a"),
+        ("Euler", "euler"),
+        ("LMS Karras", "lms_karras"),
+        ("DPM2 a Karras", "dpm2_a_karras"),
+        ("DPM++ 2M Karras", "dpmpp_2m_karras"),
+        ("DPM++ 2M SDE Karras", "dpmpp_2m_sde_karras"),
+        ("DPM++ 2M SDE", "dpmpp_2m_sde"),
+        ("DPM++ SDE", "dpmpp_sde"),
+        ("PLMS", "pndm"),
+        ("UniPC", "unipc"),
+        ("Euler SGM Uniform", "euler_trailing"),
+        ("DPM++ 2M Exponential", "dpmpp_2m_exponential"),
+        ("k_lms", "lms"),
+        ("K_DPM_2_ANCESTRAL", "dpm2_a"),
+        ("K_DPMPP_2M", "dpmpp_2m"),
+        ("K_EULER_ANCESTRAL", "euler_a"),
+        ("DDIM", "ddim"),
+        ("uni_pc", "unipc"),
+        ("dpmpp_2m_sde", "dpmpp_2m_sde"),
+        ("EulerAncestralDiscreteScheduler", "euler_a"),
+        ("DPMSolverMultistep", "dpmpp_2m"),
+        ("Euler b", None),
+        ("", None),
+    ],
+)
+def test_a_sampler_is_found_by_the_names_of_other_tools(name: str, scheduler: SchedulerName | None) -> None:
+    assert scheduler_called(name) == scheduler
+    assert unavailable_sampler(name) is None
+
+
+@pytest.mark.parametrize("name", SCHEDULERS)
+def test_a_scheduler_is_found_by_a1111s_name_for_it(name: SchedulerName) -> None:
+    found = sampler(name)
+    schedule = "" if found.schedule_type == "Automatic" else f" {found.schedule_type}"
+    assert scheduler_called(found.a1111 + schedule) == name
+    assert scheduler_called(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["DPM++ 2S a", "DPM++ 2S a Karras", "K_DPMPP_2S_ANCESTRAL", "DPM fast", "DPM adaptive"]
+)
+def test_samplers_that_diffusers_has_not_are_known_as_such(name: str) -> None:
+    assert scheduler_called(name) is None
+    assert unavailable_sampler(name) in {"DPM++ 2S a", "DPM fast", "DPM adaptive"}

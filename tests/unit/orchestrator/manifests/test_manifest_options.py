@@ -20,6 +20,14 @@ def test_set_gives_typed_values() -> None:
     }
 
 
+def test_set_takes_the_names_of_other_tools() -> None:
+    texts = ["cfg_scale=7", "sampler_name=DPM++ 2M Karras", "Steps=3", "sd_model=tiny"]
+    expected = {"guidance_scale": 7, "scheduler": "dpmpp_2m_karras", "steps": 3, "model": "tiny"}
+    assert parse_set(texts) == expected
+    with pytest.raises(SettingsError, match="guidance_scale is set already"):
+        parse_set(["cfg=7", "guidance_scale=8"])
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -28,7 +36,8 @@ def test_set_gives_typed_values() -> None:
         ("width=513", "--set width=513: must be a multiple of 8: 512 or 520"),
         ("strength=0", "--set strength=0: expected a number above 0 to 1"),
         ("noise_level=351", "--set noise_level=351: expected a whole number from 0 to 350"),
-        ("scheduler=Euler a", "--set scheduler=Euler a: did you mean euler_a?"),
+        ("scheduler=Eulr a", "--set scheduler=Eulr a: did you mean euler_a?"),
+        ("scheduler=DPM fast", "--set scheduler=DPM fast: DPM fast has no counterpart in diffusers"),
         ("pipeline=imgtoimg", "did you mean img2img?"),
         ("format=gif", "expected one of png, jpeg, webp"),
         ("model=../x", "--set model=../x: expected an alias from the catalogue"),

@@ -49,7 +49,7 @@ def test_commas_semicolons_and_tabs_separate_csv(manifest: Reader, mark: str) ->
         ("a cat, sitting\n", "line 1: no column is a field of ours; the header names a cat, sitting (one prompt"),
         ("prompt,guidance_scale\na,true\n", "line 2, guidance_scale = true: expected a number from 0 to 100"),
         ('prompt,guidance_scale\na,"7,5"\n', "= 7,5: expected a number from 0 to 100, with a decimal point"),
-        ("Prompt\na\n", "line 1, Prompt: did you mean prompt? --map prompt=Prompt uses it"),
+        ("promt\na\n", "line 1, promt: did you mean prompt? --map prompt=promt uses it"),
         ("prompt\n", "manifest: no rows"),
         ("", "manifest: no rows"),
     ],

@@ -57,7 +57,7 @@ def test_a_default_is_ignored_where_the_pipeline_does_not_take_it(manifest: Read
         ({"steps": 30.5}, "steps = 30.5: expected a whole number from 1 to 1,000"),
         ({"steps": "thirty"}, "steps = thirty: expected a whole number from 1 to 1,000"),
         ({"steps": [30]}, "steps = a list: expected a whole number from 1 to 1,000"),
-        ({"seed": -1}, f"seed = -1: expected a whole number from 0 to {MAX_SEED:,}"),
+        ({"seed": -2}, f"seed = -2: expected a whole number from 0 to {MAX_SEED:,}"),
         ({"guidance_scale": "nan"}, "guidance_scale = nan: expected a number from 0 to 100"),
         ({"num_images": 101}, "num_images = 101: expected a whole number from 1 to 100"),
         ({"scheduler": "euler_b"}, "scheduler = euler_b: did you mean euler_"),
@@ -107,8 +107,8 @@ def test_a_fault_names_line_field_value_and_what_was_expected(
 
 
 def test_all_faults_of_a_row_are_told(manifest: Reader) -> None:
-    found = manifest("a.jsonl", line(prompt="a", width=513, steps=0, strength=2, cfg=99999))
-    assert [fault.field for fault in found.faults.kept] == ["cfg", "steps", "guidance_scale", "width", "strength"]
+    found = manifest("a.jsonl", line(prompt="a", width=513, steps=0, strength=2, cfg_sacle=99999))
+    assert [fault.field for fault in found.faults.kept] == ["cfg_sacle", "steps", "guidance_scale", "width", "strength"]
 
 
 def test_a_likely_prompt_column_is_named(manifest: Reader) -> None:
