@@ -5,7 +5,7 @@ class and the configuration that differs from the model's own.
 """
 
 import re
-from typing import Any, Literal, NamedTuple, cast, get_args
+from typing import Any, Literal, NamedTuple, get_args
 
 SchedulerName = Literal[
     "euler",
@@ -121,7 +121,7 @@ def plain_sampler_name(name: str) -> str:
 def scheduler_called(name: str) -> SchedulerName | None:
     """Our scheduler of that name in another tool, or None."""
     plain = plain_sampler_name(name[:80])
-    return cast(SchedulerName, plain) if plain in SCHEDULERS else None
+    return plain if plain in SCHEDULERS else None
 
 
 def unavailable_sampler(name: str) -> str | None:
