@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 
 from orchestrator.manifests.expectations import Expectations
 from orchestrator.manifests.names import SYNONYMS
-from schemas.rows import ROW_TYPES, PipelineName, RowBase
+from schemas.rows import ROW_TYPES, STAGE_TYPES, PipelineName, RowBase, StageBase
 from schemas.samplers import SCHEDULERS, sampler
 
 _BLOCK = re.compile(r"(<!-- made: ([\w-]+) -->\n)(.*?)(<!-- /made -->\n)", re.DOTALL)
@@ -44,6 +44,17 @@ def pipelines() -> str:
         cells = (f"`{pipeline}`", _names(needed), _names([name for name in own if name != "pipeline"]), told)
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
+
+
+def stages() -> str:
+    """A line for each pipeline that a stage of `then` can have."""
+    lines = ["| pipeline | needs | takes beside the fields of all | what it does |", "|---|---|---|---|"]
+    for pipeline, stage in STAGE_TYPES.items():
+        needed = [name for name, field in stage.model_fields.items() if field.is_required() and name != "pipeline"]
+        own = [name for name in stage.model_fields if name not in (*StageBase.model_fields, *needed, "pipeline")]
+        cells = (f"`{pipeline}`", _names(needed), _names(own), " ".join((stage.__doc__ or "").split()))
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + f"\n\nAll take {_names(list(StageBase.model_fields))}.\n"
 
 
 def schedulers() -> str:
@@ -101,6 +112,7 @@ def _cell(text: str) -> str:
 _BLOCKS: dict[str, Callable[[], str]] = {
     "fields": fields,
     "pipelines": pipelines,
+    "stages": stages,
     "schedulers": schedulers,
     "names": names,
 }

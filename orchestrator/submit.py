@@ -16,20 +16,21 @@ from pathlib import Path
 
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.formats import detect_format
-from orchestrator.manifests.inputs import InputImages, LocalInput, RowInputs
+from orchestrator.manifests.inputs import InputImages, RowInputs, input_addresses
 from orchestrator.manifests.options import ManifestOptions
 from orchestrator.manifests.reading import read
 from orchestrator.manifests.report import open_report
 from orchestrator.manifests.summary import ManifestSummary, Tally
+from orchestrator.planner.defaults import PlannedInput
 from orchestrator.planner.group import cut_tasks, grouped
-from orchestrator.planner.resolve import PlannedInput, limits_broken, resolve
+from orchestrator.planner.resolve import limits_broken, resolve
 from orchestrator.planner.write import PlanCounter, PlanWriter
 from schemas import keys
 from schemas.base import Frozen
 from schemas.errors import FaultGroup, JobConflict, ObjectMissing, SettingsError
 from schemas.job import JobDocument, JobSpec, Submission, Totals
 from schemas.planned import InputImage, PlannedRow
-from schemas.rows import PipelineName
+from schemas.rows import PipelineName, Row
 from services import jobs
 from services.catalogue import Catalogue
 from services.settings import Settings
@@ -158,10 +159,11 @@ def _first_pass(
     with open_report(request.report) as sink:
         faults, tally = Faults(strict=request.strict, sink=sink), Tally()
         for count, checked in enumerate(_checked(request, catalogue, settings, faults, tally)):
-            row = checked.authored.row
-            _, entry = catalogue.resolve(row.model or "")
-            for name, message in limits_broken(dict(row), entry, _planned_inputs("job", checked).get("image")):
-                faults.add(checked.authored.line, message, field=name, value=getattr(row, name, None))
+            row, inputs = checked.authored.row, _planned_inputs("job", checked)
+            if row.then:
+                faults.add(checked.authored.line, "stages cannot be rendered yet", field="then")
+            for name, message in limits_broken(row, catalogue=catalogue, inputs=inputs):
+                faults.add(checked.authored.line, message, field=name, value=_value(row, name))
             if count % PROGRESS_ROWS == 0:
                 on_progress(SubmitProgress(stage="checking", rows=count))
     faults.raise_if_any(hint="mend the manifest and give the same command again")
@@ -211,7 +213,11 @@ def _checked(
         except SettingsError as error:
             return f"{error.message}; `{error.hint}` names all"
         if pipeline not in entry.pipelines:
-            return f"model {name} has no {pipeline}; it has {', '.join(entry.pipelines)}"
+            able = [alias for alias, other in catalogue if pipeline in other.pipelines]
+            return (
+                f"model {name} has no {pipeline}; it has {', '.join(entry.pipelines)}. "
+                f"Models with {pipeline}: {', '.join(able)}"
+            )
         return None
 
     rows = read(request.path, request.options, faults, check_model=check_model)
@@ -221,20 +227,24 @@ def _checked(
 
 
 def _planned_inputs(job: str, checked: RowInputs) -> dict[str, PlannedInput]:
-    found = {}
-    for name, local in _local_inputs(checked).items():
+    row = checked.authored.row
+    if row.pipeline == "txt2img" and not row.then:
+        return {}
+    found = {name: PlannedInput(InputImage(address=text), None) for name, text in input_addresses(row).items()}
+    for name, local in checked.local().items():
         facts = local.facts
         key = keys.input_image(job, facts.sha256, facts.extension)
         found[name] = PlannedInput(InputImage(address=key, sha256=facts.sha256), facts.size)
-    for name in ("image", "mask"):
-        address = getattr(checked.authored.row, name, None)
-        if address is not None and name not in found:
-            found[name] = PlannedInput(InputImage(address=address), None)
     return found
 
 
-def _local_inputs(checked: RowInputs) -> dict[str, LocalInput]:
-    return {name: local for name in ("image", "mask") if (local := getattr(checked, name)) is not None}
+def _value(row: Row, field: str) -> object:
+    """What a row says in a field that a fault names, `then[0].strength` too; None where it says nothing."""
+    stage, _, name = field.rpartition(".")
+    if not stage:
+        return getattr(row, field, None)
+    position = int(stage.removeprefix("then[").removesuffix("]"))
+    return getattr(row.then[position], name, None)
 
 
 class _InputUploads:
@@ -254,7 +264,7 @@ class _InputUploads:
         self._pool.shutdown(wait=True, cancel_futures=True)
 
     def add(self, checked: RowInputs) -> None:
-        for local in _local_inputs(checked).values():
+        for local in checked.local().values():
             digest = bytes.fromhex(local.facts.sha256)
             if digest in self._sent:
                 continue

@@ -60,6 +60,11 @@ class ModelEntry(Frozen):
     inpaint_strength: float = Field(1.0, gt=0, le=1, description="default strength of inpaint")
     noise_level: int = Field(20, ge=0, le=350, description="default noise level of upscale")
     max_pixels: int = Field(2048 * 2048, ge=64, description="largest output in pixels")
+    tile_pixels: int = Field(
+        2 * 2**20, ge=0, description="output in pixels above which it is made in tiles, which saves memory; 0: never"
+    )
+    tile_window: int = Field(288, ge=32, multiple_of=8, description="side of the upscaler's tiles in input pixels")
+    tile_overlap: int = Field(32, ge=0, description="least overlap of the upscaler's tiles in input pixels")
     gated: bool = Field(False, description="needs HF_TOKEN of an account that accepted its licence")
     aliases: tuple[str, ...] = Field((), description="other names for the same entry")
     note: str = Field("", description="one line for `models list`")
@@ -105,6 +110,14 @@ class ModelEntry(Frozen):
                 raise ValueError(f"steps {self.steps} x strength {strength} leave {pipeline} no step by default")
         if "inpaint" in self.pipelines and int(self.steps * self.inpaint_strength) < 1:
             raise ValueError(f"steps {self.steps} x inpaint_strength {self.inpaint_strength} leave inpaint no step")
+        return self
+
+    @model_validator(mode="after")
+    def _tiles_move_on(self) -> "ModelEntry":
+        if self.tile_overlap >= self.tile_window:
+            raise ValueError(
+                f"tile_overlap {self.tile_overlap} leaves tiles of {self.tile_window} nothing of their own"
+            )
         return self
 
     def source_of(self, pipeline: PipelineName) -> str:

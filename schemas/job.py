@@ -15,7 +15,8 @@ class Totals(Frozen):
     """What a plan holds."""
 
     rows: int = Field(ge=0)
-    images: int = Field(ge=0)
+    images: int = Field(ge=0, description="of the rows' last stages")
+    earlier_images: int = Field(0, ge=0, description="of earlier stages of chains, where they are kept")
     units: float = Field(ge=0)
     tasks: int = Field(ge=0)
     parts: int = Field(ge=0)
@@ -117,6 +118,7 @@ class Summary(Versioned):
     failed: int
     cancelled: int
     images: int
+    earlier_images: int = Field(0, description="of earlier stages of chains; not among `images`")
     dropped: int
     flagged: int
     bytes: int

@@ -4,12 +4,12 @@ Part folders hold about a thousand objects each: a listing of one flat folder re
 """
 
 import re
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 JOBS = "jobs/"
 JOB_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]|[a-z0-9]")
 _PIECE = re.compile(r"jobs/([^/]+)/results/part-(\d+)/(\d+)/([0-9a-z]+)-(\d+)\.jsonl")
-_IMAGE = re.compile(r"jobs/([^/]+)/images/part-(\d+)/(\d+)-(\d+)\.([0-9a-z]+)\.(png|jpg|webp)")
+_IMAGE = re.compile(r"jobs/([^/]+)/images/part-(\d+)/(\d+)-(\d+)(?:-s(\d+))?\.([0-9a-z]+)\.(png|jpg|webp)")
 _CONTROL = re.compile(r"jobs/([^/]+)/control/([0-9A-Z]{26})-([a-z]+)\.json")
 _ROUND = re.compile(r"jobs/([^/]+)/rounds/([0-9A-Z]{26})/")
 
@@ -27,12 +27,15 @@ class PieceKey(NamedTuple):
 
 
 class ImageKey(NamedTuple):
+    """`stage` is None for the last stage of a row, the number of an earlier one of a chain."""
+
     job: str
     part: int
     row: int
     image: int
     token: str
     extension: str
+    stage: int | None = None
 
 
 def is_job_id(text: str) -> bool:
@@ -79,7 +82,8 @@ def control(job: str, ulid: str, verb: str) -> str:
 
 def parse_control(key: str) -> tuple[str, str, str]:
     """Job, ULID and verb of a control event's key."""
-    return _parse(_CONTROL, key)  # type: ignore[return-value]
+    job, ulid, verb = _parse(_CONTROL, key)
+    return job, ulid, verb
 
 
 def plan_part(job: str, part: int, round_id: str | None = None) -> str:
@@ -114,8 +118,12 @@ def input_image(job: str, sha256: str, extension: str) -> str:
     return f"jobs/{job}/inputs/{sha256}.{extension}"
 
 
-def image(job: str, part: int, index: int, image_number: int, token: str, file_format: str) -> str:
-    return f"jobs/{job}/images/part-{part:05d}/{index:06d}-{image_number}.{token}.{EXTENSIONS[file_format]}"
+def image(
+    job: str, part: int, index: int, image_number: int, token: str, file_format: str, *, stage: int | None = None
+) -> str:
+    """The key of an image. `stage`: an earlier one of a chain; None: the last."""
+    name = f"{index:06d}-{image_number}{stage_suffix(stage)}.{token}.{EXTENSIONS[file_format]}"
+    return f"jobs/{job}/images/part-{part:05d}/{name}"
 
 
 def images_folder(job: str) -> str:
@@ -123,8 +131,14 @@ def images_folder(job: str) -> str:
 
 
 def parse_image(key: str) -> ImageKey:
-    job, part, index, number, token, extension = _parse(_IMAGE, key)
-    return ImageKey(job, int(part), int(index), int(number), token, extension)
+    job, part, index, number, stage, token, extension = _parse(_IMAGE, key)
+    at = None if stage is None else int(stage)
+    return ImageKey(job, int(part), int(index), int(number), token, extension, at)
+
+
+def stage_suffix(stage: int | None) -> str:
+    """What tells the images of an earlier stage from those of the last: `-s0`."""
+    return "" if stage is None else f"-s{stage}"
 
 
 def results_folder(job: str) -> str:
@@ -165,7 +179,7 @@ def gallery(job: str, name: str) -> str:
     return f"jobs/{job}/gallery/{name}"
 
 
-def _parse(pattern: re.Pattern[str], key: str) -> tuple[str, ...]:
+def _parse(pattern: re.Pattern[str], key: str) -> tuple[Any, ...]:
     match = pattern.fullmatch(key)
     if match is None:
         raise ValueError(f"not a key of this kind: {key!r}")

@@ -15,6 +15,7 @@ class ImageResult(Frozen):
     """One image of a row. A dropped one (safety) has no object: key, sha256 and size are None."""
 
     image: int = Field(ge=0, description="number of the image in its row")
+    stage: int = Field(0, ge=0, description="the stage that made it; an unchained row has stage 0 alone")
     seed: int
     key: str | None = Field(description="object key below the prefix")
     sha256: str | None = Field(description="hex digest of the file's bytes")
@@ -46,8 +47,22 @@ class RenderInfo(Frozen):
     safety: str
 
 
+class StageResult(Frozen):
+    """What one stage of a chain came to: its output's size, and what else decided its pixels."""
+
+    width: int
+    height: int
+    render: RenderInfo
+    seconds: float = Field(0.0, description="denoising time of the row's share of its batches")
+    mask_sha256: str | None = None
+
+
 class ResultLine(Versioned):
-    """One row's outcome in a piece. `done` with all of its images, or `failed` with none."""
+    """One row's outcome in a piece. `done` with all of its images, or `failed` with none.
+
+    `width`, `height` and `render` are those of the last stage, `seconds` of all together, `inputs` those of stage 0.
+    `images` holds the images of earlier stages too, where they are kept, before the last one of their number.
+    """
 
     index: int
     id: RowId
@@ -55,6 +70,7 @@ class ResultLine(Versioned):
     images: tuple[ImageResult, ...] = ()
     failure: RowFailure | None = None
     render: RenderInfo | None = None
+    stages: tuple[StageResult, ...] = Field((), description="every stage of a chain, in order; of one stage: none")
     inputs: dict[str, str] = Field(default_factory=dict, description="image, mask -> sha256")
     width: int | None = Field(None, description="output size in pixels, as rendered")
     height: int | None = None
@@ -63,6 +79,16 @@ class ResultLine(Versioned):
     token: str
     seconds: float = Field(0.0, description="denoising time of the row's share of its batches")
     finished_at: str = Field("", description="UTC, ISO 8601")
+
+    @property
+    def last_stage(self) -> int:
+        """Number of the row's last stage."""
+        return max(0, len(self.stages) - 1)
+
+    @property
+    def final_images(self) -> tuple[ImageResult, ...]:
+        """The images of the last stage: those that a row's `num_images` counts."""
+        return tuple(image for image in self.images if image.stage == self.last_stage)
 
 
 def outcome_rank(line: ResultLine) -> tuple[bool, str]:

@@ -2,6 +2,8 @@
 
 The field names are those of diffusers (`guidance_scale`, `num_images` for `num_images_per_prompt`, ...).
 Limits are diffusers' own (sizes in pixels, multiples of the VAE's factor 8) or, where it has none, generous.
+
+A row's pipeline is its stage 0. `then` adds stages: each takes the image of the stage before it as its input.
 """
 
 from typing import Annotated, Any, Literal, get_args
@@ -14,8 +16,12 @@ from schemas.samplers import SchedulerName
 
 PipelineName = Literal["txt2img", "img2img", "inpaint", "upscale", "depth2img"]
 PIPELINES: tuple[PipelineName, ...] = get_args(PipelineName)
+# What can go on from an image.
+StagePipeline = Literal["img2img", "inpaint", "upscale", "depth2img"]
 ImageFormat = Literal["png", "jpeg", "webp"]
+Keep = Literal["all", "last"]
 
+MAX_THEN = 8  # stages of a row after its own
 MAX_PROMPT = 20_000
 MAX_SEED = 2**63 - 100  # the last of a row's 100 images has a signed 64-bit seed still
 
@@ -28,6 +34,68 @@ Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT)]
 Side = Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
 Strength = Annotated[float, Field(gt=0, le=1)]
 ImageAddress = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
+
+
+class StageBase(Frozen):
+    """What every stage of `then` takes. None means: as the row has it for what is drawn, else the model's default."""
+
+    prompt: Prompt | None = Field(None, description="what to draw; default: the row's")
+    negative_prompt: Prompt | None = Field(None, description="what to avoid; default: the row's")
+    model: ModelAlias | None = Field(None, description="alias from the catalogue; default: the row's")
+    steps: int | None = Field(None, ge=1, le=1000, description="denoising steps")
+    guidance_scale: float | None = Field(None, ge=0, le=100, description="classifier-free guidance; up to 1 is off")
+    seed: int | None = Field(None, ge=0, le=MAX_SEED, description="of image 0; default: the row's")
+    scheduler: SchedulerName | None = Field(None, description="sampler, by the field's name")
+    clip_skip: int | None = Field(None, ge=0, le=11, description="text encoder layers left out")
+    weighting: Weighting | None = Field(None, description="how weights stand in the prompts; default: the row's")
+    loras: LoraUses | None = Field(None, description="default: the row's, where the stage has the row's model")
+    embeddings: EmbeddingNames | None = Field(
+        None, description="default: the row's, where the stage has the row's model"
+    )
+
+
+class Img2ImgStage(StageBase):
+    """Draws the image again. With width and height it is first resized to them, stretched."""
+
+    pipeline: Literal["img2img"]
+    width: Side | None = Field(None, description="pixels, a multiple of 8; default: the image's")
+    height: Side | None = Field(None, description="pixels, a multiple of 8; default: the image's")
+    strength: Strength | None = Field(None, description="0..1: how much of the image is replaced by noise")
+
+
+class InpaintStage(StageBase):
+    """Redraws the white part of a mask. The mask has the size of the image that comes from the stage before."""
+
+    pipeline: Literal["inpaint"]
+    mask: ImageAddress = Field(description="mask of the image's size, a local file or s3://; white is redrawn")
+    width: Side | None = Field(None, description="pixels, a multiple of 8; default: the image's")
+    height: Side | None = Field(None, description="pixels, a multiple of 8; default: the image's")
+    strength: Strength | None = Field(None, description="0..1: how much of the image is replaced by noise")
+
+
+class UpscaleStage(StageBase):
+    """Upscales the image by the model's factor (4)."""
+
+    pipeline: Literal["upscale"]
+    noise_level: int | None = Field(None, ge=0, le=350, description="noise added to the image before upscaling")
+
+
+class Depth2ImgStage(StageBase):
+    """Keeps the image's layout (its estimated depth) and redraws the rest."""
+
+    pipeline: Literal["depth2img"]
+    width: Side | None = Field(None, description="pixels, a multiple of 8; default: the image's")
+    height: Side | None = Field(None, description="pixels, a multiple of 8; default: the image's")
+    strength: Strength | None = Field(None, description="0..1: how much of the image is replaced by noise")
+
+
+Stage = Annotated[Img2ImgStage | InpaintStage | UpscaleStage | Depth2ImgStage, Field(discriminator="pipeline")]
+STAGE_TYPES: dict[StagePipeline, type[StageBase]] = {
+    "img2img": Img2ImgStage,
+    "inpaint": InpaintStage,
+    "upscale": UpscaleStage,
+    "depth2img": Depth2ImgStage,
+}
 
 
 class RowBase(Frozen):
@@ -61,6 +129,10 @@ class RowBase(Frozen):
     )
     format: ImageFormat | None = Field(None, description="file format; default: png")
     quality: int | None = Field(None, ge=1, le=100, description="of jpeg (default 95) and webp (lossless without it)")
+    then: tuple[Stage, ...] = Field(
+        (), max_length=MAX_THEN, description="stages that go on from each image of the row, one after the other"
+    )
+    keep: Keep | None = Field(None, description="which stages' images are kept: last (default) or all")
     extra: dict[str, Any] = Field(default_factory=dict, description="columns that are not ours, carried to the results")
 
 
@@ -130,3 +202,8 @@ FIELD_NAMES: frozenset[str] = frozenset(name for row in ROW_TYPES.values() for n
 def default_row_id(index: int) -> str:
     """The id of a row that gives none: its position in the manifest, from 0, zero-padded as in its object keys."""
     return f"{index:06d}"
+
+
+def stage_field(position: int, field: str = "") -> str:
+    """How a field of a stage is named where a name is needed: `then[1].strength`. Positions count from 0."""
+    return f"then[{position}]{'.' if field else ''}{field}"

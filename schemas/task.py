@@ -1,8 +1,8 @@
 """A task: a run of consecutive planned rows, sent by reference. The message never holds a prompt."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import Field, StringConstraints, model_validator
 
 from schemas.base import Frozen
 from schemas.keys import JOB_ID
@@ -12,8 +12,19 @@ JobId = Annotated[str, StringConstraints(max_length=64, pattern=f"^(?:{JOB_ID.pa
 UlidText = Annotated[str, StringConstraints(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
 
 
+class TaskStage(Frozen):
+    """Pipeline and model of one stage of a task."""
+
+    pipeline: PipelineName
+    model: ModelAlias
+
+
 class TaskRecord(Frozen):
-    """A line of the task table: where the task's rows stand in the plan, and what they cost."""
+    """A line of the task table: where the task's rows stand in the plan, and what they cost.
+
+    `pipeline` and `model` are those of the first stage. `stages` names all of them; a table of an earlier version has
+    none, and its tasks one stage.
+    """
 
     task: int = Field(ge=0)
     part: int = Field(ge=0)
@@ -24,7 +35,15 @@ class TaskRecord(Frozen):
     units: float = Field(ge=0)
     pipeline: PipelineName
     model: ModelAlias
+    stages: tuple[TaskStage, ...] = Field((), description="in order; the rows of a task have the same ones")
     round_id: UlidText | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _one_stage_at_least(cls, values: Any) -> Any:
+        if isinstance(values, dict) and not values.get("stages"):
+            return values | {"stages": ({"pipeline": values.get("pipeline"), "model": values.get("model")},)}
+        return values
 
 
 class TaskMessage(Frozen):

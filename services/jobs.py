@@ -38,8 +38,11 @@ TASK_SCHEMA = pa.schema(
         ("units", pa.float64()),
         ("pipeline", pa.string()),
         ("model", pa.string()),
+        ("stages", pa.list_(pa.struct([("pipeline", pa.string()), ("model", pa.string())]))),
     ]
 )
+# Missing in tables that an earlier version wrote.
+_LATER_COLUMNS = frozenset({"stages"})
 
 
 @dataclass(frozen=True)
@@ -170,21 +173,35 @@ class TaskTable:
         self._numbers = {
             name: array("d" if kind == pa.float64() else "q")
             for name, kind in zip(TASK_SCHEMA.names, TASK_SCHEMA.types, strict=True)
-            if kind != pa.string()
+            if pa.types.is_primitive(kind)
         }
-        self._texts: dict[str, list[str]] = {"pipeline": [], "model": []}
+        self._stages: list[tuple[tuple[str, str], ...]] = []
+        self._known: dict[tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]] = {}
 
     def __len__(self) -> int:
         return len(self._numbers["task"])
 
-    def add(self, **values: Any) -> None:
-        """Add a task; the names are those of `TASK_SCHEMA`."""
-        for name, column in (self._numbers | self._texts).items():
+    def add(self, *, stages: tuple[tuple[str, str], ...], **values: Any) -> None:
+        """Add a task.
+
+        Args:
+            stages: pipeline and model of each, in order.
+            values: the table's numbers, by the names of `TASK_SCHEMA`.
+        """
+        for name, column in self._numbers.items():
             column.append(values[name])
+        # Most tasks have one of a few chains: each is held once.
+        self._stages.append(self._known.setdefault(stages, stages))
 
     def table(self) -> pa.Table:
         """The table, with the types of `TASK_SCHEMA`."""
-        return pa.table({name: (self._numbers | self._texts)[name] for name in TASK_SCHEMA.names}, schema=TASK_SCHEMA)
+        records = {known: [{"pipeline": name, "model": model} for name, model in known] for known in self._known}
+        texts: dict[str, list[Any]] = {
+            "pipeline": [stages[0][0] for stages in self._stages],
+            "model": [stages[0][1] for stages in self._stages],
+            "stages": [records[stages] for stages in self._stages],
+        }
+        return pa.table({name: (self._numbers | texts)[name] for name in TASK_SCHEMA.names}, schema=TASK_SCHEMA)
 
 
 def write_tasks(store: ObjectStore, job: str, tasks: TaskTable, round_id: str | None = None) -> None:
@@ -195,13 +212,14 @@ def write_tasks(store: ObjectStore, job: str, tasks: TaskTable, round_id: str | 
 
 
 def read_tasks(store: ObjectStore, job: str, round_id: str | None = None) -> pa.Table:
-    """The task table of a plan, columns as in `TASK_SCHEMA`."""
+    """The task table of a plan, columns as in `TASK_SCHEMA`; one of an earlier version may lack `stages`."""
     return pq.read_table(io.BytesIO(store.get(keys.plan_tasks(job, round_id))))
 
 
 def task_record(table: pa.Table, position: int, round_id: str | None) -> TaskRecord:
     """One line of a task table."""
-    values = {name: table.column(name)[position].as_py() for name in TASK_SCHEMA.names}
+    names = [name for name in TASK_SCHEMA.names if name in table.column_names or name not in _LATER_COLUMNS]
+    values = {name: table.column(name)[position].as_py() for name in names}
     return TaskRecord(round_id=round_id, **values)
 
 

@@ -1,6 +1,6 @@
 """Values of a row -> a valid row of the union, or faults."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, cast
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,7 +10,8 @@ from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.foreign import translated
 from orchestrator.manifests.names import INITIAL_IMAGE
 from orchestrator.manifests.options import ManifestOptions
-from schemas.rows import ROW_TYPES, PipelineName, Row
+from orchestrator.manifests.stages import StageFault, StageFaults, given_stages
+from schemas.rows import ROW_TYPES, PipelineName, Row, stage_field
 from services.input_images import address_problem
 
 CheckModel = Callable[[str, PipelineName], str | None]
@@ -35,6 +36,7 @@ class RowBuilder:
         self._check_model = check_model
         self._strip = strip
         self._expectations = Expectations()
+        self._stage_faults = StageFaults()
         self._validate = {name: TypeAdapter(row).validator.validate_python for name, row in ROW_TYPES.items()}
         self._defaults = {name: _applicable(options.defaults, name) for name in ROW_TYPES}
         self._default_pipeline = options.defaults.get("pipeline")
@@ -55,6 +57,12 @@ class RowBuilder:
             pipeline = self._other_pipeline(line, pipeline, values)
             if pipeline is None:
                 return None
+        if "then" in values:
+            try:
+                values = values | {"then": given_stages(values["then"])}
+            except ValueError as error:
+                self._faults.add(line, str(error), field="then", value=values["then"])
+                return None
         defaults = self._defaults[pipeline]
         merged = defaults | values if defaults else values
         if extra:
@@ -69,6 +77,8 @@ class RowBuilder:
             return None
         # pydantic takes true for 1, which nobody means.
         if bool in map(type, values.values()) and self._refuse_booleans(line, pipeline, values):
+            return None
+        if row.then and self._add_stage_faults(line, self._stage_faults.booleans(merged["then"])):
             return None
         return row if self._is_sound(line, row, values) else None
 
@@ -93,9 +103,35 @@ class RowBuilder:
             sound = False
         if pipeline != "txt2img":
             sound = self._addresses_are_sound(line, row) and sound
+        if row.then:
+            sound = self._stages_are_sound(line, row) and sound
         return sound
 
-    def _model_is_sound(self, line: int, key: tuple[str | None, PipelineName]) -> bool:
+    def _stages_are_sound(self, line: int, row: Row) -> bool:
+        """What the schemas cannot say of the stages: their texts, their masks, their models."""
+        found: list[StageFault] = []
+        sound = True
+        for position, stage in enumerate(row.then):
+            for field in ("prompt", "negative_prompt"):
+                if "\0" in (getattr(stage, field) or ""):
+                    found.append(StageFault(stage_field(position, field), None, "a NUL character"))
+            address = getattr(stage, "mask", None)
+            problem = address_problem(address) if address else None
+            if problem:
+                found.append(StageFault(stage_field(position, "mask"), address, problem))
+            key = (stage.model or row.model, stage.pipeline)
+            if row.model and key not in self._sound_models:
+                sound = self._model_is_sound(line, key, stage_field(position, "model")) and sound
+        return not self._add_stage_faults(line, found) and sound
+
+    def _add_stage_faults(self, line: int, found: Iterable[StageFault]) -> bool:
+        """Whether there was one."""
+        before = self._faults.total
+        for fault in found:
+            self._faults.add(line, fault.message, field=fault.field, value=fault.value)
+        return self._faults.total > before
+
+    def _model_is_sound(self, line: int, key: tuple[str | None, PipelineName], field: str = "model") -> bool:
         model, pipeline = key
         if model is None:
             self._faults.add(line, "no model: give it in the row, or --set model=ALIAS", field="model")
@@ -109,7 +145,7 @@ class RowBuilder:
                 self._sound_models.add(key)
                 return True
             self._unsound_models[key] = message
-        self._faults.add(line, self._unsound_models[key], field="model", value=model)
+        self._faults.add(line, self._unsound_models[key], field=field, value=model)
         return False
 
     def _addresses_are_sound(self, line: int, row: Row) -> bool:
@@ -132,6 +168,9 @@ class RowBuilder:
     def _explain(self, line: int, pipeline: PipelineName, error: ValidationError, merged: Mapping[str, Any]) -> None:
         for details in error.errors(include_url=False):
             field = str(details["loc"][0])
+            if field == "then":
+                self._add_stage_faults(line, [self._stage_faults.explain(details, merged.get(field))])
+                continue
             value = merged.get(field)
             message = self._expectations.explain(pipeline, field, details, value)
             if details["type"] == "missing" and field == "prompt":

@@ -6,7 +6,8 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from orchestrator.manifests.names import near_name, near_scheduler
-from schemas.rows import PIPELINES, ROW_TYPES, PipelineName
+from schemas.base import Frozen
+from schemas.rows import MAX_THEN, PIPELINES, ROW_TYPES, PipelineName
 from schemas.samplers import unavailable_sampler
 
 _IN_WORDS = {
@@ -19,14 +20,20 @@ _IN_WORDS = {
     "loras": "up to 16 names of LoRAs in the catalogue, each with a weight from -10 to 10: name:0.8, other",
     "embeddings": "up to 16 names of embeddings in the catalogue: name, other",
     "mask": "a file or s3://bucket/key, 2,048 characters at most",
+    "then": f"a list of stages, {MAX_THEN} at most",
 }
 _MOST_REMEMBERED = 10_000
 
 
 class Expectations:
-    """Turns pydantic's errors into messages. Made by whoever needs it; what it learns is bounded."""
+    """Turns pydantic's errors into messages. Made by whoever needs it; what it learns is bounded.
 
-    def __init__(self) -> None:
+    Args:
+        types: the model of each pipeline: of rows, or of the stages of `then`.
+    """
+
+    def __init__(self, types: Mapping[Any, type[Frozen]] = ROW_TYPES) -> None:
+        self._types: Mapping[PipelineName, type[Frozen]] = types
         self._nodes: dict[PipelineName, dict[str, Any]] = {}
         self._near_schedulers: dict[str, str | None] = {}
 
@@ -36,7 +43,7 @@ class Expectations:
         if kind == "missing" or (field == "prompt" and kind == "string_pattern_mismatch"):
             return self._missing(pipeline, field, kind)
         if kind == "extra_forbidden":
-            return self._not_applicable(pipeline, field)
+            return self.not_applicable(pipeline, field)
         if kind == "multiple_of" and isinstance(value, int | float | str):
             return _nearest_multiples(float(value), int(error["ctx"]["multiple_of"]))
         if kind == "string_too_long" and isinstance(value, str):
@@ -56,7 +63,7 @@ class Expectations:
         if field in _IN_WORDS:
             return _IN_WORDS[field]
         if pipeline not in self._nodes:
-            self._nodes[pipeline] = ROW_TYPES[pipeline].model_json_schema()["properties"]
+            self._nodes[pipeline] = self._types[pipeline].model_json_schema()["properties"]
         return _in_words(self._nodes[pipeline][field])
 
     def _missing(self, pipeline: PipelineName, field: str, kind: str) -> str:
@@ -66,8 +73,9 @@ class Expectations:
             return f"{pipeline} needs a prompt: name its column prompt, or --map prompt=COLUMN"
         return f"{pipeline} needs {'an' if field == 'image' else 'a'} {field}"
 
-    def _not_applicable(self, pipeline: PipelineName, field: str) -> str:
-        takers = [name for name, row in ROW_TYPES.items() if field in row.model_fields]
+    def not_applicable(self, pipeline: PipelineName, field: str) -> str:
+        """Why a field that other pipelines have is none of this one's."""
+        takers = [name for name, row in self._types.items() if field in row.model_fields]
         reason = "its output's size follows from its input's" if field in ("width", "height") else ""
         return f"{field} does not apply to {pipeline}: " + (reason or "it is for " + ", ".join(takers))
 
@@ -80,7 +88,7 @@ class Expectations:
                 self._near_schedulers.clear()
             self._near_schedulers[value] = near_scheduler(value)
         near = self._near_schedulers[value]
-        return f"did you mean {near}?" if near else "expected " + self.expected("txt2img", "scheduler")
+        return f"did you mean {near}?" if near else "expected " + self.expected("img2img", "scheduler")
 
 
 def _in_words(node: Mapping[str, Any]) -> str:

@@ -2,15 +2,17 @@
 
 import os
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.reading import AuthoredRow
 from schemas.errors import InvalidInput
+from schemas.rows import Row, stage_field
 from services.input_images import ImageFacts, ImageLimits, check_local_image, check_mask_matches, is_local
 
 _THREADS = 4
@@ -29,15 +31,31 @@ class LocalInput:
 
 
 class RowInputs(NamedTuple):
-    """A row and its local inputs. None: its pipeline takes none, or it is an `s3://` address, read by the worker."""
+    """A row and its local inputs. None: its pipeline takes none, or it is an `s3://` address, read by the worker.
+
+    `stage_masks` holds the local masks of its stages, by `schemas.rows.stage_field`.
+    """
 
     authored: AuthoredRow
     image: LocalInput | None
     mask: LocalInput | None
+    stage_masks: Mapping[str, LocalInput] = MappingProxyType({})
+
+    def local(self) -> dict[str, LocalInput]:
+        """All local inputs by the name of their field."""
+        own = {"image": self.image, "mask": self.mask}
+        return {name: found for name, found in own.items() if found is not None} | dict(self.stage_masks)
+
+
+def input_addresses(row: Row) -> dict[str, str]:
+    """Every input image of a row and of its stages, by the name of its field: `image`, `mask`, `then[0].mask`."""
+    found = {name: getattr(row, name, None) for name in ("image", "mask")}
+    found |= {stage_field(position, "mask"): getattr(stage, "mask", None) for position, stage in enumerate(row.then)}
+    return {name: address for name, address in found.items() if address is not None}
 
 
 _Checked = LocalInput | InvalidInput
-_Pending = tuple[AuthoredRow, Future[_Checked] | None, Future[_Checked] | None]
+_Pending = tuple[AuthoredRow, dict[str, Future[_Checked]]]
 
 
 class InputImages:
@@ -61,19 +79,18 @@ class InputImages:
         with ThreadPoolExecutor(self._threads, thread_name_prefix="promptmill-inputs") as pool:
             waiting: deque[_Pending] = deque()
             for authored in rows:
-                if authored.row.pipeline == "txt2img" and not waiting:
+                row = authored.row
+                if row.pipeline == "txt2img" and not row.then and not waiting:
                     yield RowInputs(authored, None, None)
                     continue
-                image = self._submit(pool, getattr(authored.row, "image", None))
-                waiting.append((authored, image, self._submit(pool, getattr(authored.row, "mask", None))))
+                local = {name: address for name, address in input_addresses(row).items() if is_local(address)}
+                waiting.append((authored, {name: self._submit(pool, address) for name, address in local.items()}))
                 if len(waiting) >= _WINDOW:
                     yield from self._finish(waiting.popleft(), faults)
             while waiting:
                 yield from self._finish(waiting.popleft(), faults)
 
-    def _submit(self, pool: ThreadPoolExecutor, address: str | None) -> Future[_Checked] | None:
-        if address is None or not is_local(address):
-            return None
+    def _submit(self, pool: ThreadPoolExecutor, address: str) -> Future[_Checked]:
         path = self._folder / address
         key = _identity(path)
         found = self._known.pop(key, None) or pool.submit(self._check, path)
@@ -89,20 +106,20 @@ class InputImages:
             return error
 
     def _finish(self, pending: _Pending, faults: Faults) -> Iterator[RowInputs]:
-        authored, *futures = pending
-        found: list[LocalInput | None] = []
-        for field, future in zip(("image", "mask"), futures, strict=True):
-            checked = future.result() if future else None
+        authored, futures = pending
+        found: dict[str, LocalInput] = {}
+        for field, future in futures.items():
+            checked = future.result()
             if isinstance(checked, InvalidInput):
-                faults.add(authored.line, checked.message, field=field, value=getattr(authored.row, field))
+                faults.add(authored.line, checked.message, field=field, value=input_addresses(authored.row)[field])
                 continue
-            found.append(checked)
+            found[field] = checked
         if len(found) < len(futures):
             return
-        image, mask = found
+        image, mask = found.pop("image", None), found.pop("mask", None)
         if image and mask and not _mask_matches(authored, image, mask, faults):
             return
-        yield RowInputs(authored, image, mask)
+        yield RowInputs(authored, image, mask, found)
 
 
 def _mask_matches(authored: AuthoredRow, image: LocalInput, mask: LocalInput, faults: Faults) -> bool:

@@ -10,8 +10,9 @@ from pydantic.fields import FieldInfo
 from orchestrator.manifests.expectations import Expectations
 from orchestrator.manifests.faults import shorten
 from orchestrator.manifests.names import COLUMN_FIELDS, FOREIGN, field_called, near_field
+from orchestrator.manifests.stages import StageFaults, given_stages
 from schemas.errors import SettingsError
-from schemas.rows import PIPELINES, ROW_TYPES
+from schemas.rows import PIPELINES, ROW_TYPES, RowBase
 from schemas.samplers import scheduler_called
 
 Format = Literal["jsonl", "csv", "tsv", "parquet", "text"]
@@ -129,6 +130,8 @@ def _typed(name: str, text: str) -> Any:
         if text not in PIPELINES:
             raise SettingsError(f"--set pipeline={shorten(text)}: {expectations.pipeline(text)}")
         return text
+    if name == "then":
+        return _stages(text)
     if name == "scheduler":
         text = scheduler_called(text) or text
     pipeline, info = next((p, row.model_fields[name]) for p, row in ROW_TYPES.items() if name in row.model_fields)
@@ -137,6 +140,19 @@ def _typed(name: str, text: str) -> Any:
     except ValidationError as error:
         message = expectations.explain(pipeline, name, error.errors()[0], text)
         raise SettingsError(f"--set {name}={shorten(text)}: {message}") from None
+
+
+def _stages(text: str) -> object:
+    """`--set then=JSON`. Kept as it was written, so that it can stand in the job's document."""
+    try:
+        then = given_stages(text)
+        _adapter(RowBase.model_fields["then"]).validate_python(then)
+    except ValidationError as error:
+        fault = StageFaults().explain({**error.errors()[0], "loc": ("then", *error.errors()[0]["loc"])}, then)
+        raise SettingsError(f"--set {fault.field}={shorten(fault.value)}: {fault.message}") from None
+    except ValueError as error:
+        raise SettingsError(f"--set then={shorten(text)}: {error}") from None
+    return then
 
 
 def _adapter(info: FieldInfo) -> TypeAdapter[Any]:

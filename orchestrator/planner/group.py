@@ -16,7 +16,7 @@ def grouped(rows: Iterable[PlannedRow], window: int = WINDOW_ROWS) -> Iterator[P
     groups: dict[tuple[object, ...], list[PlannedRow]] = {}
     held = 0
     for row in rows:
-        groups.setdefault((row.pipeline, row.model), []).append(row)
+        groups.setdefault(row.stages(), []).append(row)
         held += 1
         if held == window:
             yield from _by_batch_key(groups)
@@ -34,13 +34,16 @@ def _by_batch_key(groups: dict[tuple[object, ...], list[PlannedRow]]) -> Iterato
 
 
 def cut_tasks(rows: Iterable[PlannedRow], *, task_units: float, task_rows: int) -> Iterator[list[PlannedRow]]:
-    """Cut ordered rows into tasks: one pipeline and model each, closed at `task_units` or `task_rows`."""
+    """Cut ordered rows into tasks: the same stages (pipeline and model) each, closed at `task_units` or `task_rows`."""
     task: list[PlannedRow] = []
+    stages: tuple[object, ...] = ()
     cost = 0.0
     for row in rows:
-        if task and (row.pipeline, row.model) != (task[0].pipeline, task[0].model):
+        if task and row.stages() != stages:
             yield task
             task, cost = [], 0.0
+        if not task:
+            stages = row.stages()
         task.append(row)
         cost += row.units()
         if cost >= task_units or len(task) >= task_rows:

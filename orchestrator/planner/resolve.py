@@ -2,24 +2,24 @@
 
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.planner.defaults import (
+    JPEG_QUALITY,
+    NOT_RENDERED,
+    PlannedInput,
+    first,
+    no_step,
+    strength,
+    tiling,
+    unrendered,
+)
+from orchestrator.planner.stages import StageContext, resolve_stages, stage_limits_broken
 from schemas.catalogue import ModelEntry
-from schemas.planned import UPSCALE_FACTOR, InputImage, PlannedRow
-from schemas.rows import PipelineName, RowBase, default_row_id
+from schemas.planned import UPSCALE_FACTOR, PlannedRow
+from schemas.rows import RowBase, default_row_id
 from services.catalogue import Catalogue
 from services.input_images import working_size
-
-JPEG_QUALITY = 95
-
-
-@dataclass(frozen=True)
-class PlannedInput:
-    """An input image of a row: where the worker finds it, and its size in pixels where that is known."""
-
-    image: InputImage
-    size: tuple[int, int] | None
 
 
 def derived_seed(job: str, row_id: str) -> int:
@@ -43,13 +43,14 @@ def resolve(
         row: a valid row, with a model that the catalogue has.
         index: its position in the manifest, from 0.
         job: the job's id, from which a missing seed is derived.
-        inputs: `image` and `mask` of the row, where its pipeline takes them.
+        inputs: `image` and `mask` of the row, where its pipeline takes them, and `then[N].mask` of its stages.
         coordinates: where a swept row stands in its parameter space.
     """
     given = dict(row)
     alias, entry = catalogue.resolve(given["model"])
     row_id = given["id"] or default_row_id(index)
-    width, height = output_size(given, entry, inputs.get("image"))
+    size = width, height = output_size(given, entry, inputs.get("image"))
+    seed = first(given["seed"], derived_seed(job, row_id))
     file_format = given["format"] or "png"
     return PlannedRow(
         index=index,
@@ -61,8 +62,8 @@ def resolve(
         width=width,
         height=height,
         steps=given["steps"] or entry.steps,
-        guidance_scale=_first(given["guidance_scale"], entry.guidance_scale),
-        seed=_first(given["seed"], derived_seed(job, row_id)),
+        guidance_scale=first(given["guidance_scale"], entry.guidance_scale),
+        seed=seed,
         scheduler=given["scheduler"] or entry.scheduler,
         num_images=given["num_images"] or 1,
         clip_skip=given["clip_skip"],
@@ -72,23 +73,15 @@ def resolve(
         image=inputs["image"].image if "image" in inputs else None,
         mask=inputs["mask"].image if "mask" in inputs else None,
         strength=strength(given, entry),
-        noise_level=_first(given.get("noise_level"), entry.noise_level) if given["pipeline"] == "upscale" else None,
+        noise_level=first(given.get("noise_level"), entry.noise_level) if given["pipeline"] == "upscale" else None,
+        tiling=tiling(given["pipeline"], entry, size),
+        then=resolve_stages(row, StageContext(alias, seed, size), catalogue, inputs) if row.then else (),
+        keep=given["keep"] or "last",
         format=file_format,
-        quality=_first(given["quality"], JPEG_QUALITY if file_format == "jpeg" else None),
+        quality=first(given["quality"], JPEG_QUALITY if file_format == "jpeg" else None),
         extra=given["extra"],
         coordinates=coordinates or {},
     )
-
-
-def strength(given: Mapping[str, Any], entry: ModelEntry) -> float | None:
-    """The strength of a row, or None where its pipeline takes none."""
-    defaults: dict[PipelineName, float] = {
-        "img2img": entry.strength,
-        "depth2img": entry.strength,
-        "inpaint": entry.inpaint_strength,
-    }
-    default = defaults.get(given["pipeline"])
-    return None if default is None else _first(given.get("strength"), default)
 
 
 def output_size(
@@ -108,21 +101,20 @@ def output_size(
     return given["width"] or width, given["height"] or height
 
 
-def limits_broken(given: Mapping[str, Any], entry: ModelEntry, image: PlannedInput | None) -> Iterator[tuple[str, str]]:
-    """What the model cannot do, as (field, message)."""
-    width, height = output_size(given, entry, image)
+def limits_broken(
+    row: RowBase, *, catalogue: Catalogue, inputs: Mapping[str, PlannedInput]
+) -> Iterator[tuple[str, str]]:
+    """What the models of a row and of its stages cannot do, as (field, message). Arguments as in `resolve`."""
+    given = dict(row)
+    alias, entry = catalogue.resolve(given["model"])
+    width, height = output_size(given, entry, inputs.get("image"))
     if width and height and width * height > entry.max_pixels:
         field = "image" if given["pipeline"] == "upscale" else "width"
         yield field, f"the output would be {width} x {height}; this model's limit is {entry.max_pixels:,} pixels"
-    for name in ("weighting", "loras", "embeddings"):
-        if given[name]:
-            yield name, "no worker renders this yet"
-    power = strength(given, entry)
-    steps = given["steps"] or entry.steps
-    if power is not None and int(steps * power) < 1:
-        # diffusers runs int(steps * strength) steps where an input image is given, and fails on none.
-        yield "strength", f"{steps} steps at strength {power} leave no step; at least {1 / steps:.3g} here"
-
-
-def _first(value: Any, default: Any) -> Any:
-    return default if value is None else value
+    for name in unrendered(given):
+        yield name, NOT_RENDERED
+    problem = no_step(given["steps"] or entry.steps, strength(given, entry))
+    if problem:
+        yield "strength", problem
+    if row.then:
+        yield from stage_limits_broken(row, StageContext(alias, 0, (width, height)), catalogue, inputs)

@@ -19,7 +19,7 @@ class PlanCounter:
     """Counts what a plan holds, task by task."""
 
     def __init__(self) -> None:
-        self._rows = self._images = self._tasks = self._batches = 0
+        self._rows = self._images = self._earlier = self._tasks = self._batches = 0
         self._units = 0.0
         self._batch_key: tuple[object, ...] | None = None
 
@@ -29,6 +29,7 @@ class PlanCounter:
         self._rows += len(task)
         for row in task:
             self._images += row.num_images
+            self._earlier += row.kept_images() - row.num_images
             self._units += row.units()
             if row.batch_key() != self._batch_key:
                 self._batch_key = row.batch_key()
@@ -39,6 +40,7 @@ class PlanCounter:
         return Totals(
             rows=self._rows,
             images=self._images,
+            earlier_images=self._earlier,
             units=round(self._units, 6),
             tasks=self._tasks,
             parts=parts,
@@ -91,8 +93,8 @@ class PlanWriter:
         """Add one task's rows."""
         lines = [row.model_dump_json(exclude_defaults=True).encode() + b"\n" for row in task]
         length = sum(map(len, lines))
-        images = sum(row.num_images for row in task)
-        if self._lines and self._part_images + images > PART_IMAGES:
+        files = sum(row.kept_images() for row in task)
+        if self._lines and self._part_images + files > PART_IMAGES:
             self._close_part()
         self._table.add(
             task=self._first_task + len(self._table),
@@ -100,15 +102,14 @@ class PlanWriter:
             offset=self._bytes,
             length=length,
             rows=len(task),
-            images=images,
+            images=sum(row.num_images for row in task),
             units=sum(row.units() for row in task),
-            pipeline=task[0].pipeline,
-            model=task[0].model,
+            stages=task[0].stages(),
         )
         self._counter.add(task)
         self._lines += lines
         self._bytes += length
-        self._part_images += images
+        self._part_images += files
 
     @property
     def tasks(self) -> int:

@@ -9,6 +9,7 @@ from schemas import keys
 NUMBERS = st.integers(0, 10**9)
 JOBS = st.from_regex(keys.JOB_ID, fullmatch=True)
 TOKENS = st.text("0123456789abcdefghijklmnopqrstuvwxyz", min_size=16, max_size=16)
+STAGES = st.none() | st.integers(0, 99)
 ULID = "01J00000000000000000000000"
 
 
@@ -38,10 +39,20 @@ class TestInverse:
     def test_pieces(self, job: str, part: int, task: int, token: str, number: int) -> None:
         assert keys.parse_piece(keys.piece(job, part, task, token, number)) == (job, part, task, token, number)
 
-    @given(JOBS, NUMBERS, NUMBERS, NUMBERS, TOKENS, st.sampled_from(sorted(keys.EXTENSIONS)))
-    def test_images(self, job: str, part: int, row: int, image: int, token: str, file_format: str) -> None:
-        key = keys.image(job, part, row, image, token, file_format)
-        assert keys.parse_image(key) == (job, part, row, image, token, keys.EXTENSIONS[file_format])
+    @given(
+        JOBS,
+        NUMBERS,
+        NUMBERS,
+        NUMBERS,
+        TOKENS,
+        st.sampled_from(sorted(keys.EXTENSIONS)),
+        st.none() | st.integers(0, 99),
+    )
+    def test_images(
+        self, job: str, part: int, row: int, image: int, token: str, file_format: str, stage: int | None
+    ) -> None:
+        key = keys.image(job, part, row, image, token, file_format, stage=stage)
+        assert keys.parse_image(key) == (job, part, row, image, token, keys.EXTENSIONS[file_format], stage)
 
     @given(JOBS, st.sampled_from(["pause", "resume", "cancel", "priority"]))
     def test_control_events(self, job: str, verb: str) -> None:
@@ -66,6 +77,12 @@ class TestInverse:
 def test_what_is_no_piece_is_refused(key: str) -> None:
     with pytest.raises(ValueError, match="not a key of this kind"):
         keys.parse_piece(key)
+
+
+def test_only_the_images_of_earlier_stages_carry_their_stage() -> None:
+    token = "0" * 16
+    assert keys.image("a", 0, 42, 0, token, "png") == f"jobs/a/images/part-00000/000042-0.{token}.png"
+    assert keys.image("a", 0, 42, 0, token, "png", stage=0) == f"jobs/a/images/part-00000/000042-0-s0.{token}.png"
 
 
 def test_each_key_lies_below_the_folder_that_lists_it() -> None:

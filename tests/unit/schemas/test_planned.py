@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from schemas.planned import InputImage, PlannedRow
+from schemas.planned import InputImage, PlannedRow, Tiling
 from schemas.rows import MAX_SEED, RowBase, Txt2Img
 
 ROW: dict[str, Any] = {
@@ -62,6 +62,7 @@ class TestBatchKey:
             {"strength": 0.5},
             {"noise_level": 3},
             {"clip_skip": 1},
+            {"tiling": Tiling(over=0)},
         ],
         ids=lambda changes: "+".join(changes),
     )
@@ -71,8 +72,9 @@ class TestBatchKey:
     def test_every_field_is_either_of_the_loop_or_of_the_image(self) -> None:
         """A new field must be put on one side: forgotten, rows would be rendered with another row's value."""
         of_the_image = {"v", "index", "id", "prompt", "negative_prompt", "seed", "num_images", "image", "mask"}
-        of_the_image |= {"format", "quality", "extra", "coordinates", "weighting"}
-        assert len(row().batch_key()) == len(PlannedRow.model_fields.keys() - of_the_image)
+        of_the_image |= {"format", "quality", "keep", "extra", "coordinates", "weighting"}
+        # `then` adds a key for each of its stages.
+        assert len(row().batch_key()) == len(PlannedRow.model_fields.keys() - of_the_image - {"then"})
 
 
 class TestUnits:

@@ -139,7 +139,7 @@ class TestPlan:
     def test_an_offset_beyond_4_gib_is_kept(self) -> None:
         table = jobs.TaskTable()
         values = {"part": 0, "offset": 2**40, "length": 1, "rows": 1, "images": 1, "units": 0.1}
-        table.add(task=2**31, **values, pipeline="txt2img", model="tiny")
+        table.add(task=2**31, **values, stages=(("txt2img", "tiny"),))
         assert jobs.task_record(table.table(), 0, None).offset == 2**40
 
     def test_a_damaged_line_of_a_plan_is_never_passed_over(self) -> None:

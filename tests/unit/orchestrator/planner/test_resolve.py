@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from orchestrator.planner.resolve import PlannedInput, derived_seed, limits_broken, resolve
+from orchestrator.planner.defaults import PlannedInput
+from orchestrator.planner.resolve import derived_seed, limits_broken, resolve
 from schemas.planned import InputImage, PlannedRow
 from schemas.rows import MAX_SEED, ROW_ADAPTER
 from services.catalogue import Catalogue
@@ -174,8 +175,8 @@ def test_a_strength_is_planned_where_the_pipeline_takes_one(
 class TestLimits:
     def broken(self, catalogue: Catalogue, size: tuple[int, int] | None = None, **values: Any) -> list[str]:
         row = authored(**values)
-        image = PlannedInput(InputImage(address="a"), size) if getattr(row, "image", None) else None
-        return [name for name, _ in limits_broken(dict(row), catalogue.resolve(row.model)[1], image)]
+        inputs = {"image": PlannedInput(InputImage(address="a"), size)} if getattr(row, "image", None) else {}
+        return [name for name, _ in limits_broken(row, catalogue=catalogue, inputs=inputs)]
 
     def test_a_sound_row_breaks_none(self, catalogue: Catalogue) -> None:
         assert self.broken(catalogue, width=1024, height=1024) == []

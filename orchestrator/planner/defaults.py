@@ -1,0 +1,67 @@
+"""What a row and a stage of `then` resolve in the same way."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from schemas.catalogue import ModelEntry
+from schemas.planned import InputImage, Tiling
+from schemas.rows import PipelineName
+
+JPEG_QUALITY = 95
+
+
+@dataclass(frozen=True)
+class PlannedInput:
+    """An input image of a row: where the worker finds it, and its size in pixels where that is known."""
+
+    image: InputImage
+    size: tuple[int, int] | None
+
+
+def first(value: Any, default: Any) -> Any:
+    """A value, or its default where it is None."""
+    return default if value is None else value
+
+
+def strength(given: Mapping[str, Any], entry: ModelEntry) -> float | None:
+    """The strength of a row or stage, or None where its pipeline takes none."""
+    defaults: dict[PipelineName, float] = {
+        "img2img": entry.strength,
+        "depth2img": entry.strength,
+        "inpaint": entry.inpaint_strength,
+    }
+    default = defaults.get(given["pipeline"])
+    return None if default is None else first(given.get("strength"), default)
+
+
+NOT_RENDERED = "no worker renders this yet"
+
+
+def unrendered(given: Mapping[str, Any]) -> list[str]:
+    """Fields that a row or stage gives, and that no worker renders yet."""
+    return [name for name in ("weighting", "loras", "embeddings") if given[name]]
+
+
+def no_step(steps: int, power: float | None) -> str | None:
+    """Why a strength cannot be used with these steps, or None where it can.
+
+    diffusers runs int(steps * strength) steps where an input image is given, and fails on none.
+    """
+    if power is None or int(steps * power) >= 1:
+        return None
+    return f"{steps} steps at strength {power} leave no step; at least {1 / steps:.3g} here"
+
+
+def tiling(pipeline: PipelineName, entry: ModelEntry, size: tuple[int | None, int | None]) -> Tiling | None:
+    """How an output of this size (pixels) is made in tiles; None: in one piece.
+
+    Where the size is not known yet, the rule is planned, and dropped once the size turns out to be small.
+    """
+    width, height = size
+    over = entry.tile_pixels
+    if not over or (width and height and width * height <= over):
+        return None
+    if pipeline != "upscale":
+        return Tiling(over=over)
+    return Tiling(over=over, window=entry.tile_window, overlap=entry.tile_overlap)

@@ -1,0 +1,100 @@
+"""The stages of `then`: each resolved from what it says, the row, and its own model's defaults."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from orchestrator.planner.defaults import NOT_RENDERED, PlannedInput, first, no_step, strength, tiling, unrendered
+from schemas.catalogue import ModelEntry
+from schemas.errors import InvalidInput
+from schemas.planned import PlannedStage, stage_size
+from schemas.rows import RowBase, stage_field
+from services.catalogue import Catalogue
+from services.input_images import check_mask_matches
+
+Size = tuple[int | None, int | None]
+
+
+@dataclass(frozen=True)
+class StageContext:
+    """What a stage takes where it gives nothing of its own.
+
+    Attributes:
+        model: the row's, by its canonical alias.
+        seed: the row's.
+        size: output size of the row's own stage in pixels.
+    """
+
+    model: str
+    seed: int
+    size: Size
+
+
+def resolve_stages(
+    row: RowBase, context: StageContext, catalogue: Catalogue, inputs: Mapping[str, PlannedInput]
+) -> tuple[PlannedStage, ...]:
+    """Resolve every stage of a row's `then`.
+
+    Args:
+        row: a valid row, whose stages' models the catalogue has.
+        inputs: the masks of the stages by `stage_field`.
+    """
+    stages: list[PlannedStage] = []
+    size = context.size
+    for position, stage in enumerate(row.then):
+        given = dict(stage)
+        alias, entry = catalogue.resolve(given["model"] or context.model)
+        pipeline = given["pipeline"]
+        size = stage_size(pipeline, given.get("width"), given.get("height"), size)
+        mask = inputs.get(stage_field(position, "mask"))
+        stages.append(
+            PlannedStage(
+                pipeline=pipeline,
+                model=alias,
+                prompt=first(given["prompt"], row.prompt),
+                negative_prompt=first(given["negative_prompt"], row.negative_prompt) or "",
+                width=size[0],
+                height=size[1],
+                steps=given["steps"] or entry.steps,
+                guidance_scale=first(given["guidance_scale"], entry.guidance_scale),
+                seed=first(given["seed"], context.seed),
+                scheduler=given["scheduler"] or entry.scheduler,
+                clip_skip=given["clip_skip"],
+                weighting=given["weighting"] or row.weighting,
+                loras=first(given["loras"], row.loras if alias == context.model else None) or (),
+                embeddings=first(given["embeddings"], row.embeddings if alias == context.model else None) or (),
+                mask=mask.image if mask else None,
+                strength=strength(given, entry),
+                noise_level=first(given.get("noise_level"), entry.noise_level) if pipeline == "upscale" else None,
+                tiling=tiling(pipeline, entry, size),
+            )
+        )
+    return tuple(stages)
+
+
+def stage_limits_broken(
+    row: RowBase, context: StageContext, catalogue: Catalogue, inputs: Mapping[str, PlannedInput]
+) -> Iterator[tuple[str, str]]:
+    """What the models of the stages cannot do, as (field, message)."""
+    before = context.size
+    for position, stage in enumerate(resolve_stages(row, context, catalogue, inputs)):
+        entry = catalogue.entries[stage.model]
+        if stage.width and stage.height and stage.width * stage.height > entry.max_pixels:
+            given = [name for name in ("width", "height", "model") if getattr(row.then[position], name, None)]
+            yield stage_field(position, given[0] if given else "pipeline"), _too_large(stage, entry)
+        for name in unrendered(dict(row.then[position])):
+            yield stage_field(position, name), NOT_RENDERED
+        problem = no_step(stage.steps, stage.strength)
+        if problem:
+            yield stage_field(position, "strength"), problem
+        mask = inputs.get(stage_field(position, "mask"))
+        if mask is not None and mask.size is not None and before[0] and before[1]:
+            try:
+                check_mask_matches((before[0], before[1]), mask.size)
+            except InvalidInput as error:
+                yield stage_field(position, "mask"), error.message
+        before = stage.width, stage.height
+
+
+def _too_large(stage: PlannedStage, entry: ModelEntry) -> str:
+    size = f"{stage.width} x {stage.height}"
+    return f"the output would be {size}; the limit of model {stage.model} is {entry.max_pixels:,} pixels"
