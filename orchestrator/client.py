@@ -18,10 +18,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from orchestrator.events import History
+from orchestrator.failures import Failures, read_failures
 from orchestrator.fetch import FetchProgress, FetchReport, fetch
 from orchestrator.garbage import Garbage, GarbageRule, collect, collect_all
+from orchestrator.job_history import job_history
 from orchestrator.manifests.options import Format, ManifestOptions
 from orchestrator.retry import retry
+from orchestrator.row_history import row_history
 from orchestrator.status import JobStatus, all_status, final_summary, job_status
 from orchestrator.submit import OnWarnings, SubmitProgress, SubmitRequest, ValidationReport, submit, validate
 from schemas.errors import JobConflict, JobPaused, LedgerUnavailable
@@ -163,6 +167,16 @@ class Client:
     ) -> FetchReport:
         """Download a job's images and metadata; resumable, each file verified."""
         return fetch(self.store, job, Path(out), on_progress=on_progress)
+
+    def failures(self, job: str) -> Failures:
+        """Why rows of a job failed so far, equal causes together."""
+        return read_failures(self.store, job)
+
+    def history(self, job: str, row: str | None = None) -> History:
+        """What happened to a job, or to one of its rows (its id, or its number from 0)."""
+        if row is None:
+            return job_history(self.store, self.ledger, job)
+        return row_history(self.store, self.ledger, job, row)
 
     def collect_garbage(
         self,

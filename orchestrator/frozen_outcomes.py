@@ -30,6 +30,7 @@ _COLUMNS = (
     *_RENDER,
     "part",
     "image_number",
+    "attempts",
     "versions",
     *(f"input_{name}_sha256" for name in _INPUTS),
 )
@@ -128,6 +129,7 @@ def _result_line(lines: list[dict[str, Any]]) -> ResultLine:
             "images": [{name: line[name] for name in _IMAGE} | {"image": line["image_number"]} for line in lines],
             "render": render if first["device"] is not None else None,
             "inputs": {name: sha256 for name, sha256 in inputs.items() if sha256},
+            "attempts": first["attempts"] or 1,  # null in tables of the first version
             "width": first["width"],
             "height": first["height"],
         }

@@ -157,6 +157,8 @@ def _end_uploads(store: ObjectStore, folder: str, oldest: float, *, dry_run: boo
         found: list[UnfinishedUpload] = [one for one in store.unfinished_uploads(folder) if one.begun <= oldest]
         for upload in found if not dry_run else ():
             store.abort_upload(upload)
+    except ObjectMissing:  # how some stores say that there are none
+        return 0, ""
     except ServiceError as error:  # some stores have no word for it, and some keys no right
         return 0, f"unfinished uploads cannot be seen: {error.message}"
     return len(found), ""

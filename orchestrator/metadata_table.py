@@ -112,7 +112,7 @@ def _rendered(row: PlannedRow, outcome: ResultLine | None) -> dict[str, Any]:
     if outcome is None:
         return {"status": "cancelled"}
     found: dict[str, Any] = {"status": outcome.status}
-    for name in ("warnings", "seconds", "worker", "token", "finished_at"):
+    for name in ("warnings", "seconds", "attempts", "worker", "token", "finished_at"):
         found[name] = getattr(outcome, name)
     found |= {f"input_{name}_sha256": sha256 for name, sha256 in outcome.inputs.items()}
     if outcome.failure:

@@ -11,6 +11,7 @@ JOB_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]|[a-z0-9]")
 _PIECE = re.compile(r"jobs/([^/]+)/results/part-(\d+)/(\d+)/([0-9a-z]+)-(\d+)\.jsonl")
 _IMAGE = re.compile(r"jobs/([^/]+)/images/part-(\d+)/(\d+)-(\d+)(?:-s(\d+))?\.([0-9a-z]+)\.(png|jpg|webp)")
 _CONTROL = re.compile(r"jobs/([^/]+)/control/([0-9A-Z]{26})-([a-z]+)\.json")
+_LOSSES = re.compile(r"jobs/([^/]+)/losses/([0-9A-Z]{26})\.jsonl")
 _ROUND = re.compile(r"jobs/([^/]+)/rounds/([0-9A-Z]{26})/")
 
 EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
@@ -86,6 +87,20 @@ def parse_control(key: str) -> tuple[str, str, str]:
     return job, ulid, verb
 
 
+def losses_folder(job: str) -> str:
+    return f"jobs/{job}/losses/"
+
+
+def losses(job: str, ulid: str) -> str:
+    """What a dispatcher wrote down at one look: a line for each lease that it found expired."""
+    return f"jobs/{job}/losses/{ulid}.jsonl"
+
+
+def parse_losses(key: str) -> tuple[str, str]:
+    """Job and ULID of an object with losses."""
+    return _parse(_LOSSES, key)
+
+
 def plan_part(job: str, part: int, round_id: str | None = None) -> str:
     return f"{_plan_root(job, round_id)}plan/part-{part:05d}.jsonl"
 
@@ -128,6 +143,11 @@ def image(
 
 def images_folder(job: str) -> str:
     return f"jobs/{job}/images/"
+
+
+def row_images(job: str, part: int, index: int) -> str:
+    """What the keys of all images of a row in a part begin with."""
+    return f"jobs/{job}/images/part-{part:05d}/{index:06d}-"
 
 
 def parse_image(key: str) -> ImageKey:

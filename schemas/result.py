@@ -75,6 +75,7 @@ class ResultLine(Versioned):
     width: int | None = Field(None, description="output size in pixels, as rendered")
     height: int | None = None
     warnings: tuple[str, ...] = ()
+    attempts: int = Field(1, ge=1, description="times its task was handed out: the losses before, and this one")
     worker: str = ""
     token: str
     seconds: float = Field(0.0, description="denoising time of the row's share of its batches")

@@ -194,6 +194,7 @@ class Committer:
                 "width": row.width,
                 "height": row.height,
                 "warnings": entry.warnings if entry else (),
+                "attempts": self._message.attempt + 1,
                 "worker": self._worker,
                 "token": self._token,
                 "seconds": round(entry.seconds, 4) if entry else 0.0,

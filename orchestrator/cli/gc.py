@@ -11,7 +11,7 @@ from services.cli.durations import Duration
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import byte_size, counted, duration, print_json, print_table, say
 
-COLUMNS = ["JOB", "WHAT", "OBJECTS", "BYTES", "UNFINISHED UPLOADS", "TOO YOUNG"]
+COLUMNS = ["JOB", "WHAT", "OBJECTS", "BYTES", "UNFINISHED UPLOADS", "KEPT FOR NOW"]
 
 
 @click.command()

@@ -8,9 +8,10 @@ import rich_click as click
 from rich.live import Live
 from rich.table import Table
 
+from orchestrator.cli.failed import show_failures
 from orchestrator.client import Client
 from orchestrator.status import JobStatus
-from schemas.errors import JobPaused, ServiceError
+from schemas.errors import JobPaused, ServiceError, SettingsError
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import counted, duration, err, print_json, print_table, say
 
@@ -22,9 +23,10 @@ NUMBERS = frozenset(COLUMNS[2:])
 @click.command()
 @click.argument("job", required=False)
 @click.option("--watch", is_flag=True, help="keep looking until the job has ended")
+@click.option("--failed", is_flag=True, help="why rows failed: equal causes together, with some of the rows")
 @json_option
 @service_options
-def status(job: str | None, watch: bool, as_json: bool, **options: Any) -> None:
+def status(job: str | None, watch: bool, failed: bool, as_json: bool, **options: Any) -> None:
     """Tell where a job stands, or all jobs.
 
     Rows done, failed and in flight, images, images a second, and when it will be done.
@@ -32,9 +34,16 @@ def status(job: str | None, watch: bool, as_json: bool, **options: Any) -> None:
     Examples:
 
         promptmill status my-job --watch
+        promptmill status my-job --failed
         promptmill status --json
     """
+    if failed and (job is None or watch):
+        raise SettingsError("--failed takes one job, and no --watch", hint="promptmill status my-job --failed")
     client = Client(take_settings(options))
+    if failed and job is not None:
+        failures = client.failures(job)
+        print_json(failures.model_dump()) if as_json else show_failures(failures)
+        return
     if watch:
         _watch(client, job, as_json)
         return
@@ -137,6 +146,8 @@ def remarks(status: JobStatus, *, one: bool) -> list[str]:
     if status.ended and status.failed:
         classes = ", ".join(f"{count} {name}" for name, count in sorted((status.failures or {}).items()))
         lines.append(f"{status.job}: {counted(status.failed, 'row')} failed ({classes}): promptmill retry {status.job}")
+        if one:
+            lines.append(f"{status.job}: why: promptmill status {status.job} --failed")
     if status.ended and one:
         lines.append(f"{status.job}: get the images with: promptmill fetch {status.job} -o {status.job}")
     return lines

@@ -28,6 +28,7 @@ from schemas.job import ControlEvent
 from services import jobs
 from services.broker import Broker
 from services.ledger import Flight, JobProgress, Ledger
+from services.losses import write_losses
 from services.settings import Settings
 from services.store import ObjectStore
 
@@ -187,7 +188,9 @@ class Dispatcher:
         flights = self._ledger.flights(job)
         if recovering and flights:
             now = self._ledger.now()
-            recover(active, flights, now, self._ledger)
+            lost = recover(active, flights, now, self._ledger)
+            if lost:
+                background.submit(write_losses, self._store, job, lost)
             if progress.state == "running":
                 grace = self._settings.publish_grace_seconds
                 requeue_vanished(active, flights, now, self._ledger, self._broker, grace)

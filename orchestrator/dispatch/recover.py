@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from orchestrator.dispatch.active_job import ActiveJob
 from orchestrator.dispatch.rebuild import rows_of_task
 from schemas import keys
+from schemas.losses import Loss
 from schemas.queues import queue_for
 from schemas.result import ResultLine, RowFailure
 from schemas.task import member_name, parse_member
@@ -26,17 +27,22 @@ log = logging.getLogger(__name__)
 LEASE_OF_THE_DISPATCHER = 30.0
 
 
-def recover(active: ActiveJob, flights: list[Flight], now: int, ledger: Ledger) -> int:
-    """Publish again what was lost. `now` is Redis' clock in ms. Returns how many members were recovered."""
-    recovered = 0
+def recover(active: ActiveJob, flights: list[Flight], now: int, ledger: Ledger) -> list[Loss]:
+    """Publish again what was lost. `now` is Redis' clock in ms. Returns the losses, for the record."""
+    lost = []
     for flight in flights:
         if flight.token and flight.expiry < now:
             error = f"worker {flight.worker} was lost"
             losses = ledger.lose(active.job, flight.member, flight.token, error=error)
             if losses >= 0:
                 log.warning("%s: task %s: %s (loss %d)", active.job, flight.member, error, losses)
-                recovered += 1
-    return recovered
+                lost.append(_loss(flight, now, losses))
+    return lost
+
+
+def _loss(flight: Flight, now: int, losses: int) -> Loss:
+    at = datetime.fromtimestamp(now / 1000, UTC).isoformat(timespec="milliseconds")
+    return Loss(member=flight.member, worker=flight.worker, token=flight.token, lost_at=at, losses=losses)
 
 
 def requeue_vanished(

@@ -12,12 +12,21 @@ from rich.table import Table
 
 from schemas.errors import ManifestError, PromptmillError
 from services.cli.manifest_faults import show_groups
+from services.cli.visible import visible
 
 
 @cache
 def err() -> Console:
     """The console for progress and messages: one in a process, so that a message does not cut a progress bar."""
     return Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def out() -> Console:
+    """A console for data on standard output; wide where it is not a terminal, so that nothing is wrapped for `grep`."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console.width = 400
+    return console
 
 
 def print_json(value: Any) -> None:
@@ -32,16 +41,13 @@ def print_table(columns: list[str], rows: list[list[str]], *, numbers: frozenset
     for name in columns:
         table.add_column(name, justify="right" if name in numbers else "left", no_wrap=True)
     for row in rows:
-        table.add_row(*map(escape, row))
-    console = Console(highlight=False)
-    if not console.is_terminal:
-        console.width = 400
-    console.print(table)
+        table.add_row(*(escape(visible(cell)) for cell in row))
+    out().print(table)
 
 
 def say(text: str, style: str = "") -> None:
     """A message for people, on standard error. `text` is taken as it is."""
-    err().print(text, style=style or None, markup=False)
+    err().print(visible(text), style=style or None, markup=False)
 
 
 def report_error(error: PromptmillError, *, as_json: bool) -> None:
@@ -53,9 +59,9 @@ def report_error(error: PromptmillError, *, as_json: bool) -> None:
     if isinstance(error, ManifestError):
         show_groups(console, error.warnings, "yellow")
         show_groups(console, error.groups, "red")
-    console.print(f"[bold red]error:[/] {escape(error.message)}")
+    console.print(f"[bold red]error:[/] {escape(visible(error.message))}")
     if error.hint:
-        console.print(f"[bold]what to do:[/] {escape(error.hint)}")
+        console.print(f"[bold]what to do:[/] {escape(visible(error.hint))}")
 
 
 def _as_data(error: PromptmillError) -> Mapping[str, Any]:
