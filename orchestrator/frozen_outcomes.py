@@ -34,6 +34,8 @@ _COLUMNS = (
     "versions",
     *(f"input_{name}_sha256" for name in _INPUTS),
 )
+# Columns that a table may lack: it was written before they came, and their default is what it meant.
+_LATER = frozenset({"stage"})
 
 logger = logging.getLogger(__name__)
 
@@ -47,6 +49,8 @@ class FrozenOutcomes:
         self._file = None if path is None else pq.ParquetFile(path)
         self._groups: list[tuple[int, int]] = [] if self._file is None else list(_part_ranges(self._file))
         self._cached: tuple[int, pa.Table] | None = None
+        names = set() if self._file is None else set(self._file.schema_arrow.names)
+        self._columns = [name for name in _COLUMNS if name in names]
 
     def close(self) -> None:
         """Let go of the file."""
@@ -67,7 +71,7 @@ class FrozenOutcomes:
             if self._file is None:
                 raise RuntimeError("no table, no groups")
             if self._cached is None or self._cached[0] != number:
-                self._cached = (number, self._file.read_row_group(number, columns=list(_COLUMNS)))
+                self._cached = (number, self._file.read_row_group(number, columns=self._columns))
             return self._cached[1]
 
 
@@ -100,7 +104,9 @@ def _part_ranges(file: pq.ParquetFile) -> Iterator[tuple[int, int]]:
         ValueError: not a table of ours, or one of another version.
     """
     schema = file.schema_arrow
-    if (schema.metadata or {}).get(b"promptmill") != LAYOUT[b"promptmill"] or not set(_COLUMNS) <= set(schema.names):
+    if (schema.metadata or {}).get(b"promptmill") != LAYOUT[b"promptmill"] or not set(_COLUMNS) - _LATER <= set(
+        schema.names
+    ):
         raise ValueError("another layout")
     column = schema.names.index("part")
     for number in range(file.num_row_groups):
@@ -126,7 +132,10 @@ def _result_line(lines: list[dict[str, Any]]) -> ResultLine:
     return ResultLine.model_validate(
         {name: first[name] for name in _LINE}
         | {
-            "images": [{name: line[name] for name in _IMAGE} | {"image": line["image_number"]} for line in lines],
+            "images": [
+                {name: line[name] for name in _IMAGE if name in line} | {"image": line["image_number"]}
+                for line in lines
+            ],
             "render": render if first["device"] is not None else None,
             "inputs": {name: sha256 for name, sha256 in inputs.items() if sha256},
             "attempts": first["attempts"] or 1,  # null in tables of the first version
