@@ -13,23 +13,18 @@ JPEG is the only one with a limit. There our own key is always whole; an infotex
 and says so (`services.image_metadata.infotext.cut`).
 """
 
-import io
 import struct
 from pathlib import Path
 from typing import NamedTuple
 
-from PIL import ExifTags, Image, PngImagePlugin
+from PIL import ExifTags, PngImagePlugin
 
-from schemas.errors import InvalidInput
+from services.image_metadata.containers import MAKER, OWN, PARAMETERS, UNICODE, read_texts
 from services.image_metadata.infotext import cut
 from services.image_metadata.record import ImageRecord, parse_record
 
-PARAMETERS = "parameters"
-OWN = "promptmill"
 JPEG_SEGMENT = 65_533  # bytes behind a marker: its two length bytes count themselves
 
-_UNICODE = b"UNICODE\0"
-_MAKER = b"promptmill\0"
 _APP15 = b"\xff\xef"
 _EXIF_ROOM = 100  # header and directories around the two values
 _LONG, _UNDEFINED = 4, 7  # TIFF's numbers for types
@@ -64,9 +59,9 @@ def exif_block(text: str, own: str | None) -> bytes:
     Written by hand: Pillow stores bytes of these tags as BYTE, and piexif, through which A1111 reads, gives up
     unless they are UNDEFINED. Layout: TIFF 6.0, section 2, and Exif 2.3, 4.6.
     """
-    values = {ExifTags.Base.UserComment: _UNICODE + text.encode("utf-16-be")}
+    values = {ExifTags.Base.UserComment: UNICODE + text.encode("utf-16-be")}
     if own is not None:
-        values[ExifTags.Base.MakerNote] = _MAKER + own.encode()
+        values[ExifTags.Base.MakerNote] = MAKER + own.encode()
     first = 8  # offsets count from the TIFF header, behind b"Exif\0\0"
     pointer = struct.pack(">HHHIII", 1, ExifTags.IFD.Exif, _LONG, 1, first + _ENTRY + 6, 0)
     start = first + len(pointer) + 2 + _ENTRY * len(values) + 4
@@ -87,9 +82,9 @@ def jpeg_metadata(text: str, own: str) -> JpegMetadata:
 
 
 def _app_segments(data: bytes) -> bytes:
-    room = JPEG_SEGMENT - len(_MAKER)
+    room = JPEG_SEGMENT - len(MAKER)
     pieces = [data[start : start + room] for start in range(0, len(data), room)]
-    bodies = [_MAKER + piece for piece in pieces]
+    bodies = [MAKER + piece for piece in pieces]
     return b"".join(_APP15 + (len(body) + 2).to_bytes(2, "big") + body for body in bodies)
 
 
@@ -100,43 +95,6 @@ def read(source: Path | bytes) -> Embedded:
         InvalidInput: not an image, broken, or our own key in it cannot be understood.
         OSError: the file cannot be read.
     """
-    with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
-        try:
-            with Image.open(file, formats=("PNG", "JPEG", "WEBP")) as image:
-                text, own = _png_texts(image) if image.format == "PNG" else _exif_texts(image)
-        except Exception as error:  # Pillow's decoders raise nearly anything at broken or hostile files
-            if isinstance(error, OSError) and error.errno is not None:
-                raise
-            raise InvalidInput(f"not an image that can be read: {error}") from None
-    return Embedded(text, None if own is None else parse_record(own))
-
-
-def _png_texts(image: Image.Image) -> tuple[str | None, str | None]:
-    texts = (image.info.get(name) for name in (PARAMETERS, OWN))
-    first, second = (str(text) if isinstance(text, str) else None for text in texts)
-    return first, second
-
-
-def _exif_texts(image: Image.Image) -> tuple[str | None, str | None]:
-    directory = image.getexif().get_ifd(ExifTags.IFD.Exif)
-    comment = directory.get(ExifTags.Base.UserComment)
-    note = directory.get(ExifTags.Base.MakerNote)
-    own = _own(note) if isinstance(note, bytes) else None
-    return _comment(comment) if isinstance(comment, bytes) else None, own or _segments(image)
-
-
-def _comment(data: bytes) -> str | None:
-    """A UserComment's text. The first 8 bytes name its encoding (Exif 2.3, 4.6.5)."""
-    prefix, body = data[:8], data[8:]
-    encoding = "utf-16-be" if prefix == _UNICODE else "utf-8"
-    return body.decode(encoding, errors="replace").rstrip("\0") or None
-
-
-def _own(data: bytes) -> str | None:
-    return data.removeprefix(_MAKER).decode() if data.startswith(_MAKER) else None
-
-
-def _segments(image: Image.Image) -> str | None:
-    found: list[tuple[str, bytes]] = getattr(image, "applist", [])
-    pieces = [data.removeprefix(_MAKER) for name, data in found if name == "APP15" and data.startswith(_MAKER)]
-    return b"".join(pieces).decode() if pieces else None
+    texts = read_texts(source).texts
+    own = texts.get(OWN)
+    return Embedded(texts.get(PARAMETERS), None if own is None else parse_record(own))
