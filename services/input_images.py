@@ -50,6 +50,7 @@ _REFUSED = (
 # WebP is decoded whole, four bytes a pixel; above this its length alone is checked before it is sent.
 _DECODED_IN_CHECK = 8_000_000
 _S3_ADDRESS = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]/[^\x00-\x1f\x7f]+")
+_BY_CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
 _SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://|(data):)")
 
 
@@ -85,6 +86,8 @@ def address_problem(address: str) -> str | None:
     """What is wrong with the shape of an image address, or None. Nothing is opened."""
     if address.startswith("s3://"):
         return None if _S3_ADDRESS.fullmatch(address) else "expected s3://bucket/key"
+    if _BY_CONTENT.fullmatch(address):
+        return "an image by its content: give its file; `promptmill import` finds it with --inputs DIR or --job JOB"
     scheme = _SCHEME.match(address)
     if scheme is None:
         return None

@@ -1,0 +1,180 @@
+"""Images in, rows out: read in threads, merged, streamed. Memory holds a few dozen bytes for each row."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from orchestrator.importing.files import image_files
+from orchestrator.importing.ids import FreeIds, id_of_file
+from orchestrator.importing.inputs import InputFiles
+from orchestrator.importing.own import ADDRESS, one_image
+from orchestrator.importing.reading import Finding, FoundRow, read_image
+from orchestrator.importing.report import ImportReport, Tally
+from orchestrator.prefetch import prefetch
+from services.catalogue import Catalogue
+
+_THREADS = 8
+_WEIGHTS = (".safetensors", ".ckpt")
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How images become rows.
+
+    Args:
+        each: one row for each image, with its own seed, instead of one for all images of a row.
+        models: another name of a model -> alias.
+        folder: where the manifest will stand: addresses of inputs are relative to it.
+    """
+
+    each: bool = False
+    models: Mapping[str, str] = field(default_factory=dict)
+    folder: Path = field(default_factory=Path)
+
+
+@dataclass
+class _Seen:
+    """A row that was written: which of its images were met (a bit each), of how many, under which id."""
+
+    met: int
+    images: int
+    row_id: str
+
+
+class Importer:
+    """One import.
+
+    Args:
+        write: takes the rows, in the order of the files.
+        on_finding: every finding, as it comes.
+        on_progress: files looked at so far, and rows.
+    """
+
+    def __init__(
+        self,
+        options: ImportOptions,
+        catalogue: Catalogue,
+        inputs: InputFiles,
+        write: Callable[[dict[str, Any]], None],
+        *,
+        on_finding: Callable[[Finding], None] = lambda finding: None,
+        on_progress: Callable[[int, int], None] = lambda files, rows: None,
+    ) -> None:
+        self._options = options
+        self._catalogue = catalogue
+        self._inputs = inputs
+        self._write = write
+        self._on_finding = on_finding
+        self._on_progress = on_progress
+        self._tally = Tally()
+        self._ids = FreeIds()
+        self._seen: dict[bytes, _Seen] = {}
+        self._asked: set[str] = set()
+
+    def run(self, paths: Iterable[Path]) -> ImportReport:
+        """Read all images; returns what was found.
+
+        Raises:
+            SettingsError: a path does not exist.
+            ServiceError: the store with the inputs did not answer.
+        """
+        tally = self._tally
+        with (
+            ThreadPoolExecutor(_THREADS, thread_name_prefix="import") as pool,
+            closing(prefetch(pool, read_image, image_files(paths), 16 * _THREADS)) as results,
+        ):
+            for found in results:
+                tally.files += 1
+                if isinstance(found, Finding):
+                    self._find(found)
+                else:
+                    self._take(found)
+                self._on_progress(tally.files, tally.rows)
+        for seen in self._seen.values():
+            met = seen.met.bit_count()
+            if met < seen.images:
+                self._find(Finding(seen.row_id, "incomplete", f"{met} of its {seen.images} images were found"))
+        return tally.report()
+
+    def _take(self, found: FoundRow) -> None:
+        self._tally.tools[found.tool] += 1
+        self._tally.leave_out(found.left_out)
+        values = self._with_alias(found)
+        if found.record is None:
+            # Where a row of another tool comes from is worth a column; our own rows come back as they were.
+            values = {"id": id_of_file(found.file.stem)} | values | {"imported_from": found.file.name}
+            self._put(values, found.file)
+        elif self._options.each:
+            values = one_image(values, found.record)
+            if not self._is_copy(values, 0, 1):
+                self._put(values, found.file)
+        elif not self._is_copy(values, found.record.image, values.get("num_images", 1)):
+            self._put(values, found.file)
+
+    def _is_copy(self, values: dict[str, Any], image: int, images: int) -> bool:
+        """Whether the row was written already, for this image or another one of it."""
+        text = json.dumps(values, sort_keys=True).encode()
+        key = hashlib.blake2b(text, digest_size=16).digest()
+        seen = self._seen.get(key)
+        if seen is None:
+            self._seen[key] = _Seen(1 << image, images, str(values["id"]))
+            return False
+        self._tally.copies += bool(seen.met >> image & 1)
+        seen.met |= 1 << image
+        return True
+
+    def _put(self, values: dict[str, Any], file: Path) -> None:
+        row_id = self._ids.take(str(values["id"]))
+        if row_id != values["id"]:
+            self._find(Finding(str(file), "renamed", f"id {values['id']} is taken by another row: {row_id} here"))
+        row = self._located(values, file)
+        self._write(row | {"id": row_id})
+        self._tally.rows += 1
+        self._tally.images += int(values.get("num_images", 1))
+
+    def _with_alias(self, found: FoundRow) -> dict[str, Any]:
+        """The row with its model by an alias of the catalogue, where there is one."""
+        name = found.values.get("model")
+        if name is None:
+            return found.values
+        plain = name.replace("\\", "/").rpartition("/")[2]
+        for ending in _WEIGHTS:
+            plain = plain.removesuffix(ending)
+        mapped = self._options.models.get(name) or self._options.models.get(plain)
+        alias = mapped or (name if name in self._catalogue.names else plain)
+        if alias not in self._catalogue.names:
+            self._tally.unknown_models[alias] += 1
+        return found.values | {"model": alias}
+
+    def _located(self, value: Any, file: Path) -> Any:
+        """The row with the files of its inputs instead of their hashes, where they are found."""
+        if isinstance(value, dict):
+            return {name: self._located(inner, file) for name, inner in value.items()}
+        if isinstance(value, list):
+            return [self._located(inner, file) for inner in value]
+        if not isinstance(value, str) or not _names_content(value):
+            return value
+        sha256 = value.removeprefix(ADDRESS)
+        first = sha256 not in self._asked
+        self._asked.add(sha256)
+        self._tally.inputs += first
+        path = self._inputs.find(sha256)
+        if path is None:
+            if first:
+                self._find(Finding(str(file), "missing_input", value))
+            return value
+        return os.path.relpath(path.resolve(), self._options.folder.resolve())
+
+    def _find(self, finding: Finding) -> None:
+        self._tally.find(finding)
+        self._on_finding(finding)
+
+
+def _names_content(text: str) -> bool:
+    return len(text) == len(ADDRESS) + 64 and text.startswith(ADDRESS)

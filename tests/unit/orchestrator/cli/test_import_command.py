@@ -1,0 +1,89 @@
+"""`promptmill import` as a user gives it: a manifest that validates, a summary, and no file overwritten."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from orchestrator.cli.main import main
+from tests.unit.orchestrator.importing.imported_images import INFOTEXT, own_image, planned, png
+
+
+@pytest.fixture(autouse=True)
+def _own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, no_settings: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+def command(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        main(list(arguments))
+    return int(ended.value.code or 0)
+
+
+def test_the_manifest_of_our_own_images_validates(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "out").mkdir()
+    for number in range(2):
+        own_image(tmp_path / "out" / f"fox-{number}.png", planned(num_images=2), number)
+    assert command("import", "out", "-o", "again.jsonl") == 0
+    told = capsys.readouterr().err
+    assert "2 images looked at: 2 of promptmill" in told
+    assert "1 row, 2 images in again.jsonl" in told
+    assert command("validate", "again.jsonl") == 0
+    assert "no faults" in capsys.readouterr().err
+
+
+def test_without_a_name_the_manifest_is_printed_and_messages_are_apart(
+    tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    own_image(tmp_path / "a.png", planned())
+    png(tmp_path / "bare.png")
+    assert command("import", "a.png", "bare.png") == 0
+    printed = capsysbinary.readouterr()
+    assert json.loads(printed.out)["prompt"] == "a fox"
+    assert b"1 image without metadata:\n  bare.png" in printed.err
+
+
+def test_a_broken_file_ends_with_1_and_the_others_come(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    own_image(tmp_path / "a.png", planned())
+    (tmp_path / "b.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    assert command("import", "a.png", "b.png", "-o", "m.jsonl", "--report", "r.jsonl") == 1
+    assert "b.png" in capsys.readouterr().err
+    assert json.loads(Path("r.jsonl").read_text())["kind"] == "unreadable"
+    assert len(Path("m.jsonl").read_text().splitlines()) == 1
+
+
+def test_a_file_that_is_there_is_kept_unless_forced(tmp_path: Path) -> None:
+    own_image(tmp_path / "a.png", planned())
+    Path("m.jsonl").write_text("mine")
+    assert command("import", "a.png", "-o", "m.jsonl") == 2
+    assert Path("m.jsonl").read_text() == "mine"
+    assert command("import", "a.png", "-o", "m.jsonl", "--force") == 0
+    assert "fox" in Path("m.jsonl").read_text()
+
+
+def test_nothing_to_import_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    png(tmp_path / "bare.png")
+    assert command("import", "bare.png", "-o", "m.jsonl") == 2
+    assert not Path("m.jsonl").exists()
+    assert "no row in 1 image" in capsys.readouterr().err
+
+
+def test_models_are_mapped_and_unknown_ones_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    png(tmp_path / "a.png", parameters=INFOTEXT)
+    assert command("import", "a.png", "-o", "m.jsonl") == 0
+    assert "--map-model 'dreamshaper_8=ALIAS'" in capsys.readouterr().err
+    assert command("import", "a.png", "-o", "m.jsonl", "--force", "--map-model", "dreamshaper_8=sd15") == 0
+    assert json.loads(Path("m.jsonl").read_text())["model"] == "sd15"
+    assert command("import", "a.png", "--map-model", "dreamshaper_8=nonesuch") == 2
+    assert command("import", "a.png", "--map-model", "dreamshaper_8") == 2
+
+
+def test_a_row_whose_input_was_not_found_is_a_fault_that_says_what_to_do(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    row = planned(pipeline="img2img", strength=0.5, image={"address": "jobs/j/inputs/a.png", "sha256": "ab" * 32})
+    own_image(tmp_path / "a.png", row, inputs={"image": "ab" * 32})
+    assert command("import", "a.png", "-o", "m.jsonl") == 0
+    assert "1 input image not found" in capsys.readouterr().err
+    assert command("validate", "m.jsonl") == 2
+    assert "promptmill import" in capsys.readouterr().err
