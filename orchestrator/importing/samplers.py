@@ -25,7 +25,7 @@ def scheduler_named(name: str, schedule: str = "") -> SchedulerName | None:
         name: the sampler's, with or without its noise schedule.
         schedule: the noise schedule where the tool names it apart.
     """
-    ending = _SCHEDULES.get(re.sub(r"[\\s\\-_]+", "_", schedule.strip().casefold()))
+    ending = _SCHEDULES.get(re.sub(r"[\s\-_]+", "_", schedule.strip().casefold()))
     if ending is None:
         return None
     plain = _KARRAS.sub(" Karras", _ON_GPU.sub("", name.strip())).replace("kdpm_", "dpm_")
