@@ -1,111 +1,106 @@
-"""Finds ids that come twice, in constant memory.
+"""Ids that come twice, and ids that would name one file on a disk that does not tell upper from lower case."""
 
-Of each row only a 64-bit hash is kept, eight bytes, and on disk from 262,144 rows on. Equal hashes are candidates:
-`orchestrator.manifests.reading` reads those rows again and compares the ids themselves.
-"""
-
-import tempfile
-from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from types import TracebackType
-from typing import IO
+from typing import Any, Self
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from orchestrator.manifests.faults import Faults
+from orchestrator.manifests.hashes import MOST_REPEATED, HashIndex, Repeats
 from schemas.rows import default_row_id
 
-_CHUNK_ROWS = 1 << 18
-_HASH_BYTES = 8
-MOST_CANDIDATES = 10_000
+ID_TWICE = "id given twice"
+ONE_FILE = "differs from an earlier id in upper and lower case alone: macOS and Windows take the two for one file"
+
+Identified = tuple[int, dict[str, Any], Any]
+"""A line, its values, and what this module does not look at."""
 
 
 class IdIndex:
-    """Hashes of row ids in the order of the manifest. Costs nothing while no row gives an id."""
+    """The ids of a manifest in its order. Costs nothing while no row gives an id."""
 
-    def __init__(self, *, chunk_rows: int = _CHUNK_ROWS) -> None:
-        self._chunk_rows = chunk_rows
+    def __init__(self, **options: int) -> None:
+        self._options = options
         self._unnamed = 0
-        self._started = False
-        self._hashes = array("q")
-        self._spilled = 0
-        self._file: IO[bytes] | None = None
+        self._exact: HashIndex | None = None
+        self._folded: HashIndex | None = None
 
-    def __enter__(self) -> "IdIndex":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        if self._file is not None:
-            self._file.close()
+        for index in (self._exact, self._folded):
+            if index is not None:
+                index.close()
 
     def add(self, row_id: str | None) -> None:
         """The id of the next row; None: it has its number."""
-        if not self._started:
+        if self._exact is None:
             if row_id is None:
                 self._unnamed += 1
                 return
-            self._start()
-        # Python's own hash of text: 64 bits, keyed anew in each process, so nobody can aim for collisions.
-        self._hashes.append(hash(default_row_id(len(self)) if row_id is None else row_id))
-        if len(self._hashes) >= self._chunk_rows:
-            self._spill()
+            self._exact = HashIndex(**self._options)
+            for number in range(self._unnamed):
+                self._exact.add(hash(default_row_id(number)))
+        if row_id is None:
+            row_id = default_row_id(len(self._exact))
+        if self._folded is not None or fold(row_id) != row_id:
+            self._fold(row_id)
+        self._exact.add(hash(row_id))
 
     def __len__(self) -> int:
         """Rows so far."""
-        return self._spilled + len(self._hashes) if self._started else self._unnamed
+        return self._unnamed if self._exact is None else len(self._exact)
 
-    def candidates(self) -> list[int]:
-        """Positions, from 0 and in order, of rows whose hash another row has; the first 10,000."""
-        if not self._started:
-            return []
-        repeated = self._repeated()
-        found: list[int] = []
-        if len(repeated):
-            for first, chunk in self._chunks():
-                positions = pc.indices_nonzero(pc.is_in(chunk, value_set=repeated))
-                found.extend(first + position for position in positions.to_pylist())
-                if len(found) >= MOST_CANDIDATES:
-                    break
-        return found[:MOST_CANDIDATES]
+    def repeats(self) -> tuple[Repeats, Repeats] | None:
+        """For ids as they are and folded; None where no id can come twice in either way."""
+        if self._exact is None:
+            return None
+        exact = Repeats(self._exact.repeated())
+        folded = Repeats(self._folded.repeated()) if self._folded is not None else exact
+        return (exact, folded) if len(exact) or len(folded) else None
 
-    def _start(self) -> None:
-        self._started = True
-        for _ in range(self._unnamed):
-            self.add(None)
-
-    def _spill(self) -> None:
-        if self._file is None:
-            self._file = tempfile.TemporaryFile(prefix="promptmill-ids-")  # noqa: SIM115 - closed in __exit__
-        self._hashes.tofile(self._file)
-        self._spilled += len(self._hashes)
-        self._hashes = array("q")
-
-    def _repeated(self) -> pa.Array:
-        """Hashes that occur more than once, found one slice of the hash space after the other."""
-        slices = 1
-        while slices * self._chunk_rows < len(self):
-            slices *= 2
-        found: list[int] = []
-        for number in range(slices):
-            parts = [_slice(chunk, number, slices) for _, chunk in self._chunks()]
-            counts = pc.value_counts(pa.chunked_array(parts, pa.int64()))
-            repeated = pc.filter(counts.field("values"), pc.greater(counts.field("counts"), 1))
-            found.extend(repeated.slice(0, MOST_CANDIDATES - len(found)).to_pylist())
-        return pa.array(found, pa.int64())
-
-    def _chunks(self) -> Iterator[tuple[int, pa.Array]]:
-        for first in range(0, self._spilled, self._chunk_rows):
-            assert self._file is not None
-            self._file.seek(first * _HASH_BYTES)
-            yield first, _as_arrow(self._file.read(self._chunk_rows * _HASH_BYTES))
-        yield self._spilled, _as_arrow(self._hashes.tobytes())
+    def _fold(self, row_id: str) -> None:
+        if self._folded is None:
+            assert self._exact is not None
+            self._folded = HashIndex(**self._options)
+            self._exact.copy_to(self._folded)  # so far all were the same folded
+        self._folded.add(hash(fold(row_id)))
 
 
-def _as_arrow(data: bytes) -> pa.Array:
-    return pa.Array.from_buffers(pa.int64(), len(data) // _HASH_BYTES, [None, pa.py_buffer(data)])
+def fold(row_id: str) -> str:
+    """The name that a file system without cases sees."""
+    return row_id.lower() if row_id.isascii() else row_id.casefold()
 
 
-def _slice(chunk: pa.Array, number: int, slices: int) -> pa.Array:
-    if slices == 1:
-        return chunk
-    return pc.filter(chunk, pc.equal(pc.bit_wise_and(chunk, slices - 1), number))
+def report_repeated(ids: IdIndex, again: Callable[[], Iterable[Identified]], faults: Faults) -> None:
+    """Add a fault for every id that came before, and a warning where only its case differs.
+
+    Args:
+        again: the records of the manifest once more.
+    """
+    found = ids.repeats()
+    if found is None:
+        return
+    exact, folded = found
+    for position, (line, values, _) in enumerate(again()):
+        given = given_id(values)
+        row_id = default_row_id(position) if given is None else given
+        first = exact.first(row_id, line)
+        if first is not None:
+            message = f"line {first} has this id as well"
+            if row_id.isdigit() and row_id == default_row_id(int(row_id)):
+                message += "; a row without one is named by its number, from 0"
+            faults.add(line, message, field="id", value=row_id, kind=ID_TWICE)
+        elif folded is not exact:
+            first = folded.first(fold(row_id), line)
+            if first is not None:
+                faults.warn(line, f"line {first} has this id in another case", field="id", value=row_id, kind=ONE_FILE)
+    if len(exact) == MOST_REPEATED:
+        faults.add(None, f"more ids come twice: only the first {MOST_REPEATED:,} were compared", field="id")
+
+
+def given_id(values: dict[str, Any]) -> str | None:
+    """The id that a row gives, as it will be used."""
+    given = values.get("id")
+    # The schemas make text of a number, as of 42 in JSON; blanks around a CSV cell were cut.
+    return None if given is None else str(given).strip()

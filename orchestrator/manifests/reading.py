@@ -9,13 +9,13 @@ from orchestrator.manifests.columns import Columns
 from orchestrator.manifests.delimited import csv_records, text_records, tsv_records
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.formats import detect_format
-from orchestrator.manifests.ids import MOST_CANDIDATES, IdIndex
+from orchestrator.manifests.ids import IdIndex, given_id, report_repeated
 from orchestrator.manifests.jsonl import jsonl_records
 from orchestrator.manifests.options import Format, ManifestOptions
 from orchestrator.manifests.parquet import parquet_records
 from orchestrator.manifests.source import Record, iter_lines
 from schemas.errors import ManifestError
-from schemas.rows import Row, default_row_id
+from schemas.rows import Row
 
 
 class AuthoredRow(NamedTuple):
@@ -52,13 +52,13 @@ def read(
         for position, (line, values, extra) in enumerate(_records(path, file_format, options, faults)):
             row = builder.build(line, values, extra)
             if row is None:
-                ids.add(_given_id(values))
+                ids.add(given_id(values))
                 continue
             ids.add(row.id)
             yield AuthoredRow(position, line, row)
         if not len(ids) and not faults.total:
             faults.add(None, "no rows")
-        _report_repeated(ids, path, file_format, options, faults)
+        report_repeated(ids, lambda: _records(path, file_format, options, Faults()), faults)
 
 
 def _records(path: Path, file_format: Format, options: ManifestOptions, faults: Faults) -> Iterator[Record]:
@@ -70,38 +70,3 @@ def _records(path: Path, file_format: Format, options: ManifestOptions, faults: 
         return jsonl_records(lines, columns, options.limits, faults)
     readers = {"csv": csv_records, "tsv": tsv_records, "text": text_records}
     return readers[file_format](lines, columns, faults)
-
-
-def _report_repeated(ids: IdIndex, path: Path, file_format: Format, options: ManifestOptions, faults: Faults) -> None:
-    """Read the rows with equal hashes again, and compare what they say."""
-    wanted = ids.candidates()
-    if not wanted:
-        return
-    first: dict[str, tuple[int, bool]] = {}
-    for line, position, given in _ids_at(set(wanted), _records(path, file_format, options, Faults())):
-        row_id = default_row_id(position) if given is None else given
-        if row_id not in first:
-            first[row_id] = (line, given is not None)
-            continue
-        other, other_is_given = first[row_id]
-        message = f"line {other} has this id as well"
-        if given is None or not other_is_given:
-            message += "; a row without one is named by its number, from 0"
-        faults.add(line, message, field="id", value=row_id, kind="id given twice")
-    if len(wanted) == MOST_CANDIDATES:
-        faults.add(None, f"more ids come twice: only the first {MOST_CANDIDATES:,} rows were compared", field="id")
-
-
-def _ids_at(positions: set[int], records: Iterator[Record]) -> Iterator[tuple[int, int, str | None]]:
-    for position, (line, values, _) in enumerate(records):
-        if position in positions:
-            positions.remove(position)
-            yield line, position, _given_id(values)
-            if not positions:
-                return
-
-
-def _given_id(values: dict[str, Any]) -> str | None:
-    given = values.get("id")
-    # The schemas make text of a number, as of 42 in JSON; blanks around a CSV cell were cut.
-    return None if given is None else str(given).strip()

@@ -5,7 +5,9 @@ import random
 import pytest
 from manifest_files import Reader
 
-from orchestrator.manifests.ids import IdIndex
+from orchestrator.manifests import Faults
+from orchestrator.manifests.hashes import HashIndex, Repeats
+from orchestrator.manifests.ids import ID_TWICE, ONE_FILE, IdIndex, report_repeated
 from schemas.rows import default_row_id
 
 
@@ -47,44 +49,78 @@ def test_ids_in_a_mapped_parquet_or_compressed_column_are_compared_as_well(manif
     assert found.texts == ["line 3, id = x: line 2 has this id as well"]
 
 
-def test_equal_hashes_alone_are_no_fault(manifest: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(IdIndex, "candidates", lambda self: [0, 1, 2])
-    found = manifest("a.csv", "id,prompt\nx,a\ny,b\nz,c\n")
+def test_so_many_repeated_ids_are_told_each(manifest: Reader) -> None:
+    found = manifest("a.csv", "id,prompt\n" + "x,a\n" * 12_000 + "y,b\n" * 11_000)
+    assert found.faults.total == 11_999 + 10_999
+    assert found.faults.kinds == {("id", ID_TWICE): 22_998}
+
+
+@pytest.mark.parametrize("rows", ["fox,a\nFox,b\n", "Fox,a\nfox,b\n", "ÉTÉ,a\nété,b\n", "a,a\nb,b\nB,c\n"])
+def test_ids_that_differ_in_case_alone_are_a_warning(manifest: Reader, rows: str) -> None:
+    found = manifest("a.csv", "id,prompt\n" + rows)
     assert not found.texts
+    assert found.faults.warnings.kinds == {("id", ONE_FILE): 1}
 
 
-def test_so_many_repeated_ids_are_told_without_naming_each(manifest: Reader) -> None:
-    found = manifest("a.csv", "id,prompt\n" + "x,a\n" * 12_000)
-    assert found.faults.total == 10_000
-    assert "only the first 10,000 rows were compared" in found.texts[0]
+def test_an_id_given_twice_is_found_behind_one_in_another_case(manifest: Reader) -> None:
+    found = manifest("a.csv", "id,prompt\nFox,a\nfox,b\nfox,c\n")
+    assert found.texts == ["line 4, id = fox: line 3 has this id as well"]
+    assert [str(warning) for warning in found.faults.warnings.kept] == [
+        "line 3, id = fox: line 2 has this id in another case"
+    ]
 
 
-@pytest.mark.parametrize("chunk_rows", [7, 64, 1 << 20])
-def test_candidates_are_all_rows_whose_id_comes_again_in_memory_and_on_disk(chunk_rows: int) -> None:
+@pytest.mark.parametrize("chunk", [3, 64, 1 << 20])
+def test_what_comes_again_is_found_in_memory_and_on_disk(chunk: int) -> None:
     ids = [f"row-{number}" for number in range(500)]
     for position, again in [(13, 450), (14, 15), (499, 0)]:
         ids[position] = ids[again]
-    with IdIndex(chunk_rows=chunk_rows) as index:
+    with IdIndex(chunk=chunk) as index:
         for row_id in ids:
             index.add(row_id)
-        assert index.candidates() == [0, 13, 14, 15, 450, 499]
         assert len(index) == 500
+        repeats = index.repeats()
+    assert repeats is not None
+    found = {line: repeats[0].first(row_id, line) for line, row_id in enumerate(ids, 1)}
+    assert {line: first for line, first in found.items() if first} == {16: 15, 451: 14, 500: 1}
 
 
-def test_the_numbers_of_rows_before_the_first_given_id_count(manifest: Reader) -> None:
-    with IdIndex(chunk_rows=3) as index:
+def test_the_numbers_of_rows_before_the_first_given_id_count() -> None:
+    with IdIndex(chunk=3) as index:
         for _ in range(10):
             index.add(None)
-        assert index.candidates() == []
+        assert index.repeats() is None
         index.add(default_row_id(4))
-        assert index.candidates() == [4, 10]
+        repeats = index.repeats()
+    assert repeats is not None
+    assert [repeats[0].first(default_row_id(number), 1 + number) for number in (3, 4, 4)] == [None, None, 5]
 
 
-def test_random_ids_give_the_same_candidates_as_counting_them() -> None:
+@pytest.mark.parametrize("chunk", [16, 1000])
+def test_random_ids_give_the_same_as_comparing_them(chunk: int) -> None:
     seeded = random.Random(7)
     for _ in range(20):
-        ids = [str(seeded.randrange(200)) for _ in range(seeded.randrange(1, 150))]
-        with IdIndex(chunk_rows=16) as index:
+        ids = [seeded.choice("aAbB") + str(seeded.randrange(100)) for _ in range(seeded.randrange(1, 150))]
+        faults, records = Faults(), [(line, {"id": row_id}, None) for line, row_id in enumerate(ids, 1)]
+        with IdIndex(chunk=chunk) as index:
             for row_id in ids:
                 index.add(row_id)
-            assert index.candidates() == [at for at, row_id in enumerate(ids) if ids.count(row_id) > 1]
+            report_repeated(index, lambda: records, faults)  # noqa: B023
+        again = [line for line, row_id in enumerate(ids, 1) if row_id in ids[: line - 1]]
+        folded = [
+            line
+            for line, row_id in enumerate(ids, 1)
+            if row_id not in ids[: line - 1] and row_id.lower() in [earlier.lower() for earlier in ids[: line - 1]]
+        ]
+        assert [fault.line for fault in faults.kept] == again
+        assert [warning.line for warning in faults.warnings.kept] == folded
+
+
+def test_equal_hashes_alone_are_no_repeat() -> None:
+    # In CPython the hash of -1 is that of -2.
+    with HashIndex() as index:
+        for value in (-1, -2):
+            index.add(hash(value))
+        repeats = Repeats(index.repeated())
+    assert len(repeats) == 1
+    assert [repeats.first(value, line) for line, value in enumerate([-1, -2, -1], 1)] == [None, None, 1]
