@@ -1,16 +1,18 @@
 """The broker's queue, looked at and written to directly where Celery has no word for it."""
 
 import json
+from collections.abc import Iterable
 from typing import Any, cast
 
 from celery import Celery
 from kombu.exceptions import KombuError
 from redis import Redis
 
-from schemas.queues import RENDER_TASK, parse_task_id, queue_for, task_id
-from schemas.rows import PipelineName
+from schemas.queues import RENDER_TASK, parse_task_id, task_id
 from schemas.task import TaskMessage
 from services.redis_errors import mapped_errors
+
+BATCH_MESSAGES = 500
 
 
 class Broker:
@@ -21,20 +23,23 @@ class Broker:
         self._redis = cast(Any, redis)
         self._place = place
 
-    def publish(self, message: TaskMessage, pipeline: PipelineName, model: str) -> None:
-        """Send one message by reference.
+    def publish(self, messages: Iterable[tuple[TaskMessage, str]]) -> None:
+        """Send messages by reference, each to its queue; many go with one request.
 
         Raises:
-            LedgerUnavailable: Redis did not take it. The ledger's grace time brings it back.
+            LedgerUnavailable: Redis did not take them all. The ledger's grace time brings back what is missing.
         """
         with mapped_errors(self._place):
             try:
-                self._app.send_task(
-                    RENDER_TASK,
-                    kwargs=message.model_dump(exclude_defaults=True),
-                    task_id=task_id(message),
-                    queue=queue_for(pipeline, model),
-                )
+                with self._app.producer_or_acquire() as producer, producer.batch(max_size=BATCH_MESSAGES):
+                    for message, queue in messages:
+                        self._app.send_task(
+                            RENDER_TASK,
+                            kwargs=message.model_dump(exclude_defaults=True),
+                            task_id=task_id(message),
+                            queue=queue,
+                            producer=producer,
+                        )
             except KombuError as error:
                 raise ConnectionError(str(error)) from error
 

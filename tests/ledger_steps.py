@@ -46,7 +46,7 @@ def lost(ledger: Ledger, member: str = "0", times: int = 1) -> None:
 
 
 def members(ledger: Ledger, wanted: int = 100) -> list[str]:
-    return [member for member, _ in ledger.take(JOB, wanted)]
+    return [member for member, _ in ledger.take({JOB: wanted})[JOB]]
 
 
 def everything(redis: "Redis") -> set[str]:

@@ -47,7 +47,7 @@ def open_job(mill: SmallMill, tasks: list[list[PlannedRow]]) -> ActiveJob:
     write_job(mill.store, tasks)
     active = ActiveJob.load(mill.store, JOB)
     open_in_ledger(active, mill.ledger, hold_seconds=0)
-    mill.ledger.take(JOB, 100)
+    mill.ledger.take({JOB: 100})[JOB]
     return active
 
 

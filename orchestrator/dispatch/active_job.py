@@ -1,12 +1,15 @@
 """A job as the dispatcher holds it: what the store says about it, and where each task stands in the plan."""
 
+import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import pyarrow as pa
 
 from schemas import keys
 from schemas.job import ControlEvent, ControlState, JobDocument
+from schemas.queues import queue_for
 from schemas.task import TaskMessage, TaskRecord, parse_member
 from services import jobs
 from services.jobs import Round
@@ -15,15 +18,23 @@ from services.store import ObjectStore
 CACHED_LAYOUTS = 256
 
 
+class Order(NamedTuple):
+    """One message to publish. `cost` in units."""
+
+    message: TaskMessage
+    queue: str
+    cost: float
+
+
 @dataclass
 class ActiveJob:
-    """One job that is not finished. `rounds` and `tables` grow together when a retry is found."""
+    """One job that is not finished. It may be refreshed by one thread while another reads it."""
 
     store: ObjectStore
     document: JobDocument
     control: ControlState
-    rounds: list[Round]
-    tables: list[pa.Table]
+    _plans: list[tuple[Round, pa.Table]] = field(default_factory=list)
+    _refreshing: threading.Lock = field(default_factory=threading.Lock)
     _events: dict[str, ControlEvent] = field(default_factory=dict)
     _layouts: OrderedDict[int, list[tuple[int, int]]] = field(default_factory=OrderedDict)
 
@@ -35,8 +46,8 @@ class ActiveJob:
             JobNotFound: its submission was never finished.
         """
         document = jobs.read_document(store, job)
-        active = cls(store, document, jobs.read_control(store, document), [], [])
-        active.refresh_rounds()
+        active = cls(store, document, jobs.read_control(store, document))
+        active._refresh_rounds()
         return active
 
     @property
@@ -44,45 +55,56 @@ class ActiveJob:
         return self.document.job
 
     @property
+    def rounds(self) -> list[Round]:
+        """The submission, then each retry."""
+        return [plan for plan, _ in self._plans]
+
+    @property
     def tasks(self) -> int:
         """Tasks of all rounds."""
-        return self.rounds[-1].first_task + self.rounds[-1].tasks
+        last = self._plans[-1][0]
+        return last.first_task + last.tasks
 
     @property
     def retried_rows(self) -> int:
         """Rows that stand in a retry as well."""
         return sum(found.rows for found in self.rounds[1:])
 
-    def refresh_control(self) -> ControlState:
-        """Fold the control events again."""
-        self.control = jobs.read_control(self.store, self.document, self._events)
-        return self.control
+    def refresh(self) -> None:
+        """Look for retries and control events that came since."""
+        with self._refreshing:
+            self._refresh_rounds()
+            self.control = jobs.read_control(self.store, self.document, self._events)
 
-    def refresh_rounds(self) -> bool:
-        """Look for retries; True where there is a new one."""
-        found = jobs.read_rounds(self.store, self.document)
-        new = found[len(self.rounds) :]
-        for plan in new:
-            self.tables.append(jobs.read_tasks(self.store, self.job, plan.round_id))
-            self.rounds.append(plan)
-        return bool(new)
+    def _refresh_rounds(self) -> None:
+        for plan in jobs.read_rounds(self.store, self.document)[len(self._plans) :]:
+            self._plans.append((plan, jobs.read_tasks(self.store, self.job, plan.round_id)))
 
     def record(self, task: int) -> TaskRecord:
         """The task table's line for a task of any round."""
-        for plan, table in zip(reversed(self.rounds), reversed(self.tables), strict=True):
+        for plan, table in reversed(self._plans):
             if task >= plan.first_task:
                 return jobs.task_record(table, task - plan.first_task, plan.round_id)
         raise IndexError(task)
 
+    @property
+    def task_cost(self) -> float:
+        """Units of a task on average."""
+        return self.document.totals.units / max(self.document.totals.tasks, 1)
+
     def message(self, member: str, attempt: int) -> TaskMessage:
         """What to publish for a member: the whole task, or the bytes of its one row."""
+        return self.order(member, attempt).message
+
+    def order(self, member: str, attempt: int) -> Order:
+        """What to publish for a member, where to, and what it costs."""
         task, row = parse_member(member)
         record = self.record(task)
-        offset, length = record.offset, record.length
+        offset, length, cost = record.offset, record.length, record.units
         if row is not None:
             start, length = self._layout(record)[row]
-            offset += start
-        return TaskMessage(
+            offset, cost = offset + start, cost / record.rows
+        message = TaskMessage(
             job=self.job,
             task=task,
             row=row,
@@ -92,12 +114,7 @@ class ActiveJob:
             offset=offset,
             length=length,
         )
-
-    def cost(self, member: str) -> float:
-        """Units of a member."""
-        task, row = parse_member(member)
-        record = self.record(task)
-        return record.units if row is None else record.units / record.rows
+        return Order(message, queue_for(record.pipeline, record.model), cost)
 
     def _layout(self, record: TaskRecord) -> list[tuple[int, int]]:
         """Offset (from the task's first byte) and length of each row of a task, in bytes."""

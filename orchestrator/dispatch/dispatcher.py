@@ -18,16 +18,16 @@ from functools import partial
 
 from orchestrator.dispatch.active_job import ActiveJob
 from orchestrator.dispatch.pausing import reason_to_pause
+from orchestrator.dispatch.publishing import Publisher
 from orchestrator.dispatch.rebuild import open_in_ledger
 from orchestrator.dispatch.recover import isolate, recover, requeue_vanished
-from orchestrator.dispatch.share import QueueDepth, Shares
 from orchestrator.finalize import finalize
 from orchestrator.status import final_summary
 from schemas.errors import JobConflict, JobNotFound, ObjectMissing, PromptmillError, ServiceError, UnreadableObject
 from schemas.job import ControlEvent
 from services import jobs
 from services.broker import Broker
-from services.ledger import Flight, JobProgress, Ledger
+from services.ledger import Flight, JobProgress, Ledger, Look
 from services.losses import write_losses
 from services.settings import Settings
 from services.store import ObjectStore
@@ -53,9 +53,9 @@ class Dispatcher:
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._active: dict[str, ActiveJob] = {}
         self._finished: set[str] = set()
-        self._background: dict[str, Future[None]] = {}
-        self._shares = Shares()
-        self._depth = QueueDepth()
+        self._background: dict[str, Future[None]] = {}  # the job is not tended meanwhile
+        self._refreshes: dict[str, Future[None]] = {}  # it is
+        self._publisher = Publisher(ledger, broker)
         self._workers = 1
         self._due: dict[str, float] = {}
         self._hints: set[str] = set()
@@ -71,7 +71,7 @@ class Dispatcher:
                 except ServiceError as error:
                     log.warning("%s; trying again", error.message)
                     stop.wait(TROUBLE_SECONDS)
-            for future in self._background.values():
+            for future in (*self._background.values(), *self._refreshes.values()):
                 future.cancel()
         try:
             self._ledger.resign(self._name)
@@ -85,19 +85,17 @@ class Dispatcher:
         self._collect_background()
         # Hints about jobs whose background work has not ended are kept for later.
         announced = self._ledger.announced() | self._hints
-        self._hints = announced & self._background.keys()
+        self._hints = announced & (self._background.keys() | self._refreshes.keys())
         if announced - self._hints or self._is_due("scan", self._settings.scan_seconds):
             self._scan(announced - self._hints, background)
         recovering = self._is_due("recover", RECOVER_SECONDS)
         if recovering:
             self._workers = len(self._ledger.workers())
-        flights: dict[str, list[Flight]] = {}
-        for job, active in list(self._active.items()):
-            if job not in self._background:
-                with self._contained(job):
-                    found = self._tend(active, recovering, background)
-                    flights |= {} if found is None else {job: found}
-        self._publish(flights)
+        flights = self._tend_all(recovering, background)
+        found = self._publisher.publish(self._active, flights, workers=self._workers, now=time.monotonic())
+        for job, error in found.items():
+            with self._contained(job):
+                raise error
         return bool(self._active)
 
     def _leads(self) -> bool:
@@ -147,9 +145,8 @@ class Dispatcher:
             active = self._active.get(job)
             if active is None:
                 self._later(job, background, partial(self._activate, job))
-            else:
-                with self._contained(job):
-                    self._refresh(active)
+            elif job not in self._refreshes:
+                self._refreshes[job] = background.submit(self._refresh, active)
 
     def _activate(self, job: str) -> None:
         try:
@@ -170,41 +167,59 @@ class Dispatcher:
         self._refresh(active)
 
     def _refresh(self, active: ActiveJob) -> None:
-        active.refresh_rounds()
+        active.refresh()
         self._ledger.grow(active.job, tasks=active.tasks, retried=active.retried_rows)
-        self._ledger.steer(active.job, active.refresh_control())
+        self._ledger.steer(active.job, active.control)
 
     # One job, one tick
 
-    def _tend(self, active: ActiveJob, recovering: bool, background: Executor) -> list[Flight] | None:
+    def _tend_all(self, recovering: bool, background: Executor) -> dict[str, list[Flight]]:
+        """Look at every job; what is in flight of those that may be published from."""
+        jobs = [job for job in self._active if job not in self._background]
+        looks = self._ledger.look(jobs)
+        if self._is_due("sample", SAMPLE_SECONDS):
+            images = {job: look.progress.images + sum(f.images for f in look.flights) for job, look in looks.items()}
+            self._ledger.sample(images)
+        now = self._ledger.now() if recovering else 0
+        flights: dict[str, list[Flight]] = {}
+        for job in jobs:
+            with self._contained(job):
+                found = self._tend(self._active[job], looks.get(job), recovering, now, background)
+                flights |= {} if found is None else {job: found}
+        return flights
+
+    def _tend(
+        self, active: ActiveJob, look: Look | None, recovering: bool, now: int, background: Executor
+    ) -> list[Flight] | None:
         """Bring back what was lost; finalize or pause. Returns what is in flight, or None: nothing to publish."""
         job = active.job
-        progress = self._ledger.progress(job)
-        if progress is None:
+        if look is None:
             self._later(job, background, partial(self._open, active))
             return None
+        progress, flights = look.progress, look.flights
         if progress.tasks > active.tasks:  # another dispatcher found a retry first
             self._refresh(active)
-        flights = self._ledger.flights(job)
-        if recovering and flights:
-            now = self._ledger.now()
-            lost = recover(active, flights, now, self._ledger)
-            if lost:
-                background.submit(write_losses, self._store, job, lost)
-            if progress.state == "running":
-                grace = self._settings.publish_grace_seconds
-                requeue_vanished(active, flights, now, self._ledger, self._broker, grace)
         if recovering:
-            isolate(active, self._ledger, self._settings)
-        if self._is_due(f"sample {job}", SAMPLE_SECONDS):
-            self._ledger.sample(job, progress.images + sum(flight.images for flight in flights))
+            self._recover(active, look, now, background)
         leased = any(flight.token for flight in flights)
+        refreshed = job not in self._refreshes or self._refreshes[job].done()
         complete = progress.counted >= active.tasks
         if complete or (progress.state == "cancelled" and not leased):
-            self._later(job, background, partial(self._finalize, active))
+            if refreshed:  # else it may be about to find a retry
+                self._later(job, background, partial(self._finalize, active))
             return None
         self._pause_if_failing(active, progress)
         return flights if progress.state == "running" else None
+
+    def _recover(self, active: ActiveJob, look: Look, now: int, background: Executor) -> None:
+        lost = recover(active, look.flights, now, self._ledger)
+        if lost:
+            background.submit(write_losses, self._store, active.job, lost)
+        if look.progress.state == "running":
+            grace = self._settings.publish_grace_seconds
+            requeue_vanished(active, look.flights, now, self._ledger, self._broker, grace)
+        if lost or look.has_losses:
+            isolate(active, self._ledger, self._settings)
 
     def _pause_if_failing(self, active: ActiveJob, progress: JobProgress) -> None:
         limit = 0 if active.document.spec.keep_going else self._settings.failure_streak
@@ -228,39 +243,8 @@ class Dispatcher:
             return
         self._ledger.drop(active.job, tasks=active.tasks)
         self._active.pop(active.job, None)
-        self._due.pop(f"sample {active.job}", None)
         self._finished.add(active.job)
         log.info("%s: %s: %d done, %d failed", active.job, summary.state, summary.done, summary.failed)
-
-    # Publishing
-
-    def _publish(self, flights: dict[str, list[Flight]]) -> None:
-        waiting = sum(not flight.token for found in flights.values() for flight in found)
-        self._depth.observe(time.monotonic(), waiting)
-        free = self._depth.target(self._workers) - waiting
-        hungry = set(flights)
-        self._shares.keep(set(self._active))
-        while free > 0 and hungry:
-            job = self._shares.order(hungry)[0]
-            others = len(hungry) > 1
-            taken = self._ledger.take(job, 1 if others else free)
-            if not taken:
-                hungry.discard(job)
-                continue
-            with self._contained(job):
-                for member, losses in taken:
-                    self._send(self._active[job], member, losses)
-            hungry &= self._active.keys()
-            free -= len(taken)
-            waiting += len(taken)
-        self._shares.catch_up(hungry)
-        self._depth.left(waiting)
-
-    def _send(self, active: ActiveJob, member: str, losses: int) -> None:
-        message = active.message(member, losses)
-        record = active.record(message.task)
-        self._broker.publish(message, record.pipeline, record.model)
-        self._shares.serve(active.job, active.cost(member), active.control.priority)
 
     # Work that takes long
 
@@ -268,11 +252,12 @@ class Dispatcher:
         self._background[job] = background.submit(work)
 
     def _collect_background(self) -> None:
-        for job, future in list(self._background.items()):
-            if future.done():
-                del self._background[job]
-                try:
-                    with self._contained(job):
-                        future.result()
-                except ServiceError as error:
-                    log.warning("%s: %s; trying again", job, error.message)
+        for waiting in (self._background, self._refreshes):
+            for job, future in list(waiting.items()):
+                if future.done():
+                    del waiting[job]
+                    try:
+                        with self._contained(job):
+                            future.result()
+                    except ServiceError as error:
+                        log.warning("%s: %s; trying again", job, error.message)

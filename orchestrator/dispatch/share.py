@@ -4,7 +4,9 @@ Each job has a pass: the cost it was served, over its weight. The job with the l
 comes later, or comes back, starts at the lowest pass of the others: it gets its share from now on, no arrears.
 """
 
+import heapq
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 
@@ -21,13 +23,26 @@ class Shares:
         for job in jobs - self._passes.keys():
             self._passes[job] = floor
 
-    def order(self, jobs: set[str]) -> list[str]:
-        """The jobs that have something to publish, the next one first."""
-        return sorted(jobs, key=lambda job: (self._passes.get(job, 0.0), job))
+    def allot(self, free: int, costs: Mapping[str, float], weights: Mapping[str, int]) -> dict[str, int]:
+        """How many tasks each hungry job publishes now, `free` in all, as if they were served one by one.
+
+        Args:
+            costs: hungry job -> what a task of it is expected to cost. What it did cost is charged by `serve`, so a
+                wrong guess is made up for at the next look.
+            weights: job -> weight.
+        """
+        line = [(self._passes.get(job, 0.0), job) for job in costs]
+        heapq.heapify(line)
+        found: dict[str, int] = {}
+        for _ in range(free if line else 0):
+            value, job = line[0]
+            found[job] = found.get(job, 0) + 1
+            heapq.heapreplace(line, (value + _charge(costs[job], weights[job]), job))
+        return found
 
     def serve(self, job: str, cost: float, weight: int) -> None:
-        """Charge a job. A task without cost still counts a little, or a job of such tasks would never yield."""
-        self._passes[job] = self._passes.get(job, 0.0) + max(cost, 1e-6) / weight
+        """Charge a job for what it was served."""
+        self._passes[job] = self._passes.get(job, 0.0) + _charge(cost, weight)
 
     def catch_up(self, waiting: set[str]) -> None:
         """Jobs that had nothing to publish lose their arrears, or they would crowd out the rest later."""
@@ -37,6 +52,11 @@ class Shares:
         for job, value in self._passes.items():
             if job not in waiting and value < floor:
                 self._passes[job] = floor
+
+
+def _charge(cost: float, weight: int) -> float:
+    """A task without cost still counts a little, or a job of such tasks would never yield."""
+    return max(cost, 1e-6) / weight
 
 
 @dataclass

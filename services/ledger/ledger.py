@@ -17,7 +17,7 @@ a loss needs an expired lease, so two dispatchers cannot count one loss twice. N
 
 import secrets
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
@@ -27,6 +27,7 @@ from redis.commands.core import Script
 
 from schemas.job import ControlState
 from schemas.task import member_name
+from services.ledger.looks import Look, look
 from services.ledger.records import (
     CountDelta,
     Flight,
@@ -42,8 +43,6 @@ SCRIPTS = ("open", "take", "lease", "renew", "release", "requeue", "split", "cou
 SAMPLES = 30
 SAMPLES_SECONDS = 3600
 _TOKEN_LETTERS = string.digits + string.ascii_lowercase
-_META_NUMBERS = ("priority", "tasks", "counted", "done", "failed", "images", "cursor", "opened")
-_META_STREAK = ("streak", "head_rows", "head_failures")
 
 
 class Ledger:
@@ -110,38 +109,39 @@ class Ledger:
         said = (control.state, control.priority, control.reason, int(control.automatic), control.last)
         return bool(self._run("steer", job, *said))
 
+    def look(self, jobs: Sequence[str]) -> dict[str, Look]:
+        """Jobs as the ledger holds them at one moment; those that it does not know are left out."""
+        if not jobs:
+            return {}
+        with mapped_errors(self._place):
+            found = look(self._redis, [self._base(job) for job in jobs])
+        return {job: seen for job, seen in zip(jobs, found, strict=True) if seen is not None}
+
     def progress(self, job: str) -> JobProgress | None:
         """A job's counts, or None where the ledger does not know it."""
-        base = self._base(job)
-        with mapped_errors(self._place):
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.hgetall(f"{base}:meta")
-            pipeline.zcard(f"{base}:again")
-            pipeline.zcard(f"{base}:flight")
-            meta, again, in_flight = pipeline.execute()
-        if not meta:
-            return None
-        numbers = {name: int(meta.get(name, 0)) for name in (*_META_NUMBERS, *_META_STREAK)}
-        return JobProgress(
-            state=meta["state"],
-            reason=meta.get("reason", ""),
-            automatic=meta.get("automatic") == "1",
-            control=meta.get("control", ""),
-            streak_class=meta.get("streak_class", ""),
-            units=float(meta.get("units", 0)),
-            again=again,
-            in_flight=in_flight,
-            **numbers,
-        )
+        found = self.look([job]).get(job)
+        return found.progress if found else None
+
+    def flights(self, job: str) -> list[Flight]:
+        """Everything in flight of a job, published and leased."""
+        found = self.look([job]).get(job)
+        return found.flights if found else []
 
     # Members
 
-    def take(self, job: str, wanted: int) -> list[tuple[str, int]]:
-        """Members to publish now, at most `wanted`, each with its losses so far. They are in flight from now on."""
-        if wanted <= 0:
-            return []
-        found = self._run("take", job, wanted)
-        return [(found[at], int(found[at + 1])) for at in range(0, len(found), 2)]
+    def take(self, wanted: Mapping[str, int]) -> dict[str, list[tuple[str, int]]]:
+        """Members to publish now, of each job at most as many as wanted, with their losses so far. They are in flight
+        from now on.
+        """
+        jobs = [job for job, number in wanted.items() if number > 0]
+        if not jobs:
+            return {}
+        with mapped_errors(self._place):
+            pipeline = self._redis.pipeline(transaction=False)
+            for job in jobs:
+                self._scripts["take"](keys=[self._base(job)], args=[wanted[job]], client=pipeline)
+            answers = pipeline.execute()
+        return {job: _pairs(found) for job, found in zip(jobs, answers, strict=True)}
 
     def lease(self, job: str, member: str, *, worker: str, seconds: float) -> Lease:
         """Ask for the lease of a member. A granted one comes with its token."""
@@ -178,16 +178,6 @@ class Ledger:
         counts = (delta.done, delta.failed, delta.images, delta.units, delta.pausing, delta.pausing_class)
         return int(self._run("count", job, member, *counts)) == 1
 
-    def flights(self, job: str) -> list[Flight]:
-        """Everything in flight of a job, published and leased."""
-        base = self._base(job)
-        with mapped_errors(self._place):
-            pipeline = self._redis.pipeline(transaction=True)
-            pipeline.zrange(f"{base}:flight", 0, -1, withscores=True)
-            pipeline.hgetall(f"{base}:leases")
-            published, leases = pipeline.execute()
-        return [_flight(member, int(since), leases.get(member)) for member, since in published]
-
     def notes(self, job: str) -> tuple[dict[str, int], dict[str, str]]:
         """Losses and last errors by member."""
         base = self._base(job)
@@ -198,14 +188,19 @@ class Ledger:
             losses, errors = pipeline.execute()
         return {member: int(count) for member, count in losses.items()}, errors
 
-    def sample(self, job: str, images: int) -> None:
-        """Note how many images a job has at this moment, for its rate; the last `SAMPLES` are kept."""
-        key = f"{self._base(job)}:samples"
+    def sample(self, images: Mapping[str, int]) -> None:
+        """Note how many images each job has at this moment, for its rate; the last `SAMPLES` are kept."""
+        if not images:
+            return
         now = self.now()
         with mapped_errors(self._place):
-            self._redis.rpush(key, f"{now}|{images}")
-            self._redis.ltrim(key, -SAMPLES, -1)
-            self._redis.expire(key, SAMPLES_SECONDS)
+            pipeline = self._redis.pipeline(transaction=False)
+            for job, number in images.items():
+                key = f"{self._base(job)}:samples"
+                pipeline.rpush(key, f"{now}|{number}")
+                pipeline.ltrim(key, -SAMPLES, -1)
+                pipeline.expire(key, SAMPLES_SECONDS)
+            pipeline.execute()
 
     def rate(self, job: str) -> float:
         """Images per second over the last samples; 0 where there is no movement to see."""
@@ -292,8 +287,5 @@ def _report(text: str) -> WorkerReport | None:
         return None  # of a worker of another version, which is there all the same
 
 
-def _flight(member: str, since: int, lease: str | None) -> Flight:
-    if lease is None:
-        return Flight(member, since)
-    token, expiry, worker, rows, images = lease.split("|")
-    return Flight(member, since, token, int(expiry), worker, int(rows), int(images))
+def _pairs(answer: list[Any]) -> list[tuple[str, int]]:
+    return [(answer[at], int(answer[at + 1])) for at in range(0, len(answer), 2)]

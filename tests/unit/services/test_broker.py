@@ -30,14 +30,14 @@ def broker(redis: "Redis", redis_server: RedisSettings) -> Iterator[Broker]:
 
 
 def test_what_is_published_waits_in_the_queue(broker: Broker) -> None:
-    broker.publish(MESSAGE, "txt2img", "tiny")
-    broker.publish(LARGE, "txt2img", "tiny")
+    broker.publish([(MESSAGE, RENDER_QUEUE)])
+    broker.publish([(LARGE, RENDER_QUEUE)])
     assert broker.depth(RENDER_QUEUE) == 2
     assert broker.waiting(RENDER_QUEUE) == {("parti", "7"), ("x" * 64, "2147483647.9")}
 
 
 def test_a_worker_finds_exactly_the_message(broker: Broker, redis: "Redis") -> None:
-    broker.publish(LARGE, "txt2img", "tiny")
+    broker.publish([(LARGE, RENDER_QUEUE)])
     envelope = json.loads(redis.rpop(RENDER_QUEUE))
     arguments, fields, _ = json.loads(base64.b64decode(envelope["body"]))
     assert arguments == []
@@ -47,7 +47,7 @@ def test_a_worker_finds_exactly_the_message(broker: Broker, redis: "Redis") -> N
 
 def test_messages_leave_in_the_order_of_their_publishing(broker: Broker, redis: "Redis") -> None:
     for task in range(3):
-        broker.publish(MESSAGE.model_copy(update={"task": task}), "txt2img", "tiny")
+        broker.publish([(MESSAGE.model_copy(update={"task": task}), RENDER_QUEUE)])
     ids = [json.loads(redis.rpop(RENDER_QUEUE))["headers"]["id"] for _ in range(3)]
     assert ids == ["parti/0/0", "parti/1/0", "parti/2/0"]
 
@@ -72,7 +72,7 @@ def test_an_empty_queue_holds_nothing(broker: Broker) -> None:
     ],
 )
 def test_junk_hides_no_message(broker: Broker, redis: "Redis", junk: str) -> None:
-    broker.publish(MESSAGE, "txt2img", "tiny")
+    broker.publish([(MESSAGE, RENDER_QUEUE)])
     redis.lpush(RENDER_QUEUE, junk)
     assert broker.waiting(RENDER_QUEUE) == {("parti", "7")}
 
@@ -81,7 +81,7 @@ def test_a_redis_that_takes_nothing_is_told(broker: Broker, redis: "Redis") -> N
     redis.config_set("maxmemory", "1")
     try:
         with pytest.raises(LedgerUnavailable):
-            broker.publish(MESSAGE, "txt2img", "tiny")
+            broker.publish([(MESSAGE, RENDER_QUEUE)])
     finally:
         redis.config_set("maxmemory", "0")
 
@@ -95,4 +95,11 @@ def test_nobody_there_is_told(broker: Broker, monkeypatch: pytest.MonkeyPatch, e
 
     monkeypatch.setattr(broker._app, "send_task", send_task)
     with pytest.raises(LedgerUnavailable, match="here"):
-        broker.publish(MESSAGE, "txt2img", "tiny")
+        broker.publish([(MESSAGE, RENDER_QUEUE)])
+
+
+def test_many_messages_go_with_a_few_requests(broker: Broker, redis: "Redis") -> None:
+    before = redis.info("commandstats")["cmdstat_lpush"]["calls"] if redis.llen(RENDER_QUEUE) else 0
+    broker.publish((MESSAGE.model_copy(update={"task": task}), RENDER_QUEUE) for task in range(1200))
+    assert broker.depth(RENDER_QUEUE) == 1200
+    assert redis.info("commandstats")["cmdstat_lpush"]["calls"] - before >= 1200

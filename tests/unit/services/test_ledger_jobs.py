@@ -81,7 +81,7 @@ class TestDrop:
         leased(ledger, "1")
         ledger.split(JOB, 2, range(2))
         lost(ledger, "2.0")
-        ledger.sample(JOB, 3)
+        ledger.sample({JOB: 3})
         assert len(everything(redis)) == 10
         assert ledger.drop(JOB, tasks=4)
         assert everything(redis) == set()
@@ -107,24 +107,24 @@ class TestRate:
         times = iter([10_000, 12_000, 14_000])
         monkeypatch.setattr(ledger, "now", lambda: next(times))
         for images in (100, 110, 120):
-            ledger.sample(JOB, images)
+            ledger.sample({JOB: images})
         assert ledger.rate(JOB) == 5.0
 
     def test_only_the_last_samples_count(self, ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
         times = itertools.count(0, 1000)
         monkeypatch.setattr(ledger, "now", lambda: next(times))
         for images in [0] * 50 + list(range(0, 300, 10)):
-            ledger.sample(JOB, images)
+            ledger.sample({JOB: images})
         assert ledger.rate(JOB) == 10.0
 
     def test_one_sample_or_a_step_back_is_no_rate(self, ledger: Ledger) -> None:
-        ledger.sample(JOB, 100)
+        ledger.sample({JOB: 100})
         assert ledger.rate(JOB) == 0.0
-        ledger.sample(JOB, 10)
+        ledger.sample({JOB: 10})
         assert ledger.rate(JOB) == 0.0
 
     def test_samples_of_a_job_that_nobody_tends_are_forgotten(self, ledger: Ledger, redis: "Redis") -> None:
-        ledger.sample(JOB, 100)
+        ledger.sample({JOB: 100})
         assert 0 < redis.ttl(f"test:job:{JOB}:samples") <= 3600
 
 

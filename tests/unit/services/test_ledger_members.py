@@ -78,7 +78,7 @@ class TestRelease:
         opened(ledger, tasks=1)
         assert ledger.give_back(JOB, "0", leased(ledger), error="outage")
         assert ledger.notes(JOB) == ({}, {"0": "outage"})
-        assert ledger.take(JOB, 1) == [("0", 0)]
+        assert ledger.take({JOB: 1})[JOB] == [("0", 0)]
 
     def test_a_loss_needs_an_expired_lease(self, ledger: Ledger) -> None:
         opened(ledger)
@@ -145,7 +145,7 @@ class TestSplit:
         lost(ledger, "0", times=2)
         ledger.split(JOB, 0, range(2))
         assert ledger.notes(JOB)[0] == {}
-        assert ledger.take(JOB, 9) == [("0.0", 0), ("0.1", 0)]
+        assert ledger.take({JOB: 9})[JOB] == [("0.0", 0), ("0.1", 0)]
 
     def test_a_task_is_split_once(self, ledger: Ledger) -> None:
         opened(ledger)
@@ -193,7 +193,7 @@ class TestSplit:
         members(ledger)
         lost(ledger, "0.1", times=2)
         assert ledger.notes(JOB)[0] == {"0.1": 2}
-        assert ledger.take(JOB, 9) == [("0.1", 2)]
+        assert ledger.take({JOB: 9})[JOB] == [("0.1", 2)]
 
 
 class TestCount:

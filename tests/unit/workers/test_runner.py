@@ -121,7 +121,8 @@ class TestRefusals:
             small_mill.redis.flushall()
         else:
             small_mill.steer({"paused": "pause", "cancelled": "cancel"}[state])  # type: ignore[arg-type]
-            small_mill.ledger.steer(JOB, active.refresh_control())
+            active.refresh()
+            small_mill.ledger.steer(JOB, active.control)
         store = small_mill.store
         assert isinstance(store, MemoryStore)
         store.asked.clear()

@@ -31,7 +31,7 @@ class TestInterruptions:
         assert room.steps == 5, "it stopped at the next step"
         assert small_mill.ledger.notes(JOB)[0] == {}, "being preempted is no loss"
         small_mill.stopping.clear()
-        assert small_mill.ledger.take(JOB, 9) == [("0", 0)]
+        assert small_mill.ledger.take({JOB: 9})[JOB] == [("0", 0)]
         room = Watched(small_mill)
         assert run_task(active.message("0", 0), small_mill.place(room)) == "counted"
         assert room.images == {2: 1, 3: 1}
@@ -54,7 +54,8 @@ class TestInterruptions:
         def cancel(step: int) -> None:
             if step == 3:
                 small_mill.steer("cancel")
-                small_mill.ledger.steer(JOB, active.refresh_control())
+                active.refresh()
+                small_mill.ledger.steer(JOB, active.control)
             if step >= 3:
                 threading.Event().wait(0.06)
 
@@ -69,7 +70,8 @@ class TestInterruptions:
         def pause(step: int) -> None:
             if step == 1:
                 small_mill.steer("pause")
-                small_mill.ledger.steer(JOB, active.refresh_control())
+                active.refresh()
+                small_mill.ledger.steer(JOB, active.control)
             threading.Event().wait(0.06)
 
         room = Watched(small_mill, pause)
@@ -134,7 +136,7 @@ class TestOutages:
         losses, errors = small_mill.ledger.notes(JOB)
         assert (losses, list(errors)) == ({}, ["0"])
         assert small_mill.ledger.flights(JOB) == []
-        assert small_mill.ledger.take(JOB, 9) == [], "it is tried again only after a while"
+        assert small_mill.ledger.take({JOB: 9})[JOB] == [], "it is tried again only after a while"
         memory_store.fault = lambda verb, key: None
         assert run_task(active.message("0", 0), small_mill.place()) == "counted"
         assert outcomes(small_mill) == dict.fromkeys(range(3), "done")

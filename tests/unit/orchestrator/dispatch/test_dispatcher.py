@@ -11,6 +11,7 @@ import orchestrator.dispatch.dispatcher
 from orchestrator.dispatch.active_job import ActiveJob
 from schemas import keys
 from schemas.errors import LedgerUnavailable, StoreUnavailable
+from schemas.queues import RENDER_QUEUE
 from services import jobs
 from services.ledger import CountDelta
 from services.store import ObjectStore
@@ -157,7 +158,7 @@ class TestTrouble:
         small_mill.until_published(dispatcher)
         good = small_mill.messages()[0]
         for junk in ({"task": 999}, {"part": 999}, {"row": 5}, {"job": "nobody"}):
-            small_mill.broker.publish(good.model_copy(update=junk), "txt2img", "tiny")
+            small_mill.broker.publish([(good.model_copy(update=junk), RENDER_QUEUE)])
         small_mill.redis.lpush("promptmill.render", '{"headers": {"id": null}}')
         time.sleep(0.002)
         small_mill.tick(dispatcher)

@@ -5,6 +5,7 @@ import pytest
 from orchestrator.dispatch.active_job import ActiveJob
 from orchestrator.dispatch.rebuild import open_in_ledger
 from orchestrator.dispatch.recover import isolate, recover, requeue_vanished
+from schemas.queues import RENDER_QUEUE
 from services import jobs
 from services.settings import DispatchSettings
 from tests.small_mill import JOB, SmallMill, tasks_of, write_job
@@ -22,8 +23,8 @@ def active(small_mill: SmallMill) -> ActiveJob:
 
 def publish(mill: SmallMill, active: ActiveJob, wanted: int = 9) -> list[str]:
     members = []
-    for member, losses in mill.ledger.take(JOB, wanted):
-        mill.broker.publish(active.message(member, losses), "txt2img", "tiny")
+    for member, losses in mill.ledger.take({JOB: wanted})[JOB]:
+        mill.broker.publish([(active.message(member, losses), RENDER_QUEUE)])
         members.append(member)
     return members
 
@@ -102,7 +103,7 @@ class TestVanished:
     def test_the_message_of_another_job_is_not_ours(self, small_mill: SmallMill, active: ActiveJob) -> None:
         publish(small_mill, active)
         while message := small_mill.receive():
-            small_mill.broker.publish(message.model_copy(update={"job": "other"}), "txt2img", "tiny")
+            small_mill.broker.publish([(message.model_copy(update={"job": "other"}), RENDER_QUEUE)])
             if message.task == 1:
                 break
         assert self.vanished(small_mill, active) == 2
@@ -166,6 +167,7 @@ class TestIsolate:
         for _ in range(3):
             lose(small_mill, active, "1.0")
         small_mill.steer(verb)  # type: ignore[arg-type]
-        small_mill.ledger.steer(JOB, active.refresh_control())
+        active.refresh()
+        small_mill.ledger.steer(JOB, active.control)
         assert not isolate(active, small_mill.ledger, SETTINGS)
         assert jobs.task_outcomes(small_mill.store, JOB, 0, 1) == {}

@@ -13,10 +13,16 @@ def serve(shares: Shares, rounds: int, weights: dict[str, int], costs: dict[str,
     """Cost that each job was served in so many rounds, all of them hungry."""
     served: Counter[str] = Counter()
     for _ in range(rounds):
-        job = shares.order(set(weights))[0]
+        (job,) = shares.allot(1, {job: costs[job] for job in weights}, weights)
         shares.serve(job, costs[job], weights[job])
         served[job] += costs[job]  # type: ignore[assignment]
     return served
+
+
+def first(shares: Shares, *jobs: str) -> str:
+    """Who would go next."""
+    (job,) = shares.allot(1, dict.fromkeys(jobs, 1.0), dict.fromkeys(jobs, 1))
+    return job
 
 
 class TestShares:
@@ -66,7 +72,7 @@ class TestShares:
         shares.keep({"a", "b"})
         shares.serve("a", 10.0, 1)
         shares.catch_up({"a", "b"})
-        assert shares.order({"a", "b"}) == ["b", "a"]
+        assert first(shares, "a", "b") == "b"
 
     def test_a_job_of_tasks_without_cost_yields_too(self) -> None:
         shares = Shares()
@@ -80,12 +86,35 @@ class TestShares:
         shares.serve("a", 1000.0, 1)
         shares.keep({"b"})
         shares.keep({"a", "b"})
-        assert shares.order({"a", "b"}) == ["a", "b"]
+        assert first(shares, "a", "b") == "a"
 
     def test_the_order_of_equals_is_always_the_same(self) -> None:
         shares = Shares()
         shares.keep({"c", "a", "b"})
-        assert shares.order({"c", "b", "a"}) == ["a", "b", "c"]
+        assert first(shares, "c", "b", "a") == "a"
+
+    @given(
+        st.lists(st.tuples(st.integers(1, 1000), st.floats(0, 100)), min_size=1, max_size=5),
+        st.integers(0, 100),
+    )
+    def test_what_is_allotted_at_once_is_what_one_by_one_would_be(
+        self, jobs: list[tuple[int, float]], free: int
+    ) -> None:
+        weights = {f"j{place}": weight for place, (weight, _) in enumerate(jobs)}
+        costs = {f"j{place}": cost for place, (_, cost) in enumerate(jobs)}
+        shares = Shares()
+        shares.keep(set(weights))
+        at_once = shares.allot(free, costs, weights)
+        one_by_one: Counter[str] = Counter()
+        for _ in range(free):
+            (job,) = shares.allot(1, costs, weights)
+            shares.serve(job, costs[job], weights[job])
+            one_by_one[job] += 1
+        assert at_once == one_by_one
+        assert sum(at_once.values()) == free
+
+    def test_nobody_is_hungry(self) -> None:
+        assert Shares().allot(5, {}, {}) == {}
 
 
 class TestQueueDepth:
