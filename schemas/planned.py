@@ -154,6 +154,10 @@ class PlannedRow(Versioned):
         """Images that the row comes to: those of the last stage, and of the earlier ones where they are kept."""
         return self.num_images * (self.stage_count if self.keep == "all" else 1)
 
+    def line(self) -> bytes:
+        """The row's line in the plan: JSON with what is not a default."""
+        return self.model_dump_json(exclude_defaults=True).encode() + b"\n"
+
     def recipe(self, stage: int | None = None) -> dict[str, Any]:
         """What made the image and nothing else: no place in a job or a sweep, no columns of the user's own.
 

@@ -9,7 +9,7 @@ import logging
 from array import array
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -204,7 +204,17 @@ class TaskTable:
         return pa.table({name: (self._numbers | texts)[name] for name in TASK_SCHEMA.names}, schema=TASK_SCHEMA)
 
 
-def write_tasks(store: ObjectStore, job: str, tasks: TaskTable, round_id: str | None = None) -> None:
+class PlanStore(Protocol):
+    """What a plan is written to: the object store, or a place on its way there."""
+
+    def put(self, key: str, data: bytes, content_type: str = ...) -> object:
+        """Write an object."""
+
+    def put_missing(self, key: str, data: bytes, content_type: str = ...) -> object:
+        """Write an object unless it is there with the same content."""
+
+
+def write_tasks(store: PlanStore, job: str, tasks: TaskTable, round_id: str | None = None) -> None:
     """Write the task table of a plan."""
     buffer = io.BytesIO()
     pq.write_table(tasks.table(), buffer, compression="zstd")

@@ -34,18 +34,19 @@ class IdIndex:
 
     def add(self, row_id: str | None) -> None:
         """The id of the next row; None: it has its number."""
-        if self._exact is None:
+        exact = self._exact
+        if exact is None:
             if row_id is None:
                 self._unnamed += 1
                 return
-            self._exact = HashIndex(**self._options)
+            exact = self._exact = HashIndex(**self._options)
             for number in range(self._unnamed):
-                self._exact.add(hash(default_row_id(number)))
+                exact.add(hash(default_row_id(number)))
         if row_id is None:
-            row_id = default_row_id(len(self._exact))
-        if self._folded is not None or fold(row_id) != row_id:
+            row_id = default_row_id(len(exact))
+        if self._folded is not None or row_id.casefold() != row_id:
             self._fold(row_id)
-        self._exact.add(hash(row_id))
+        exact.add(hash(row_id))
 
     def __len__(self) -> int:
         """Rows so far."""
@@ -64,12 +65,7 @@ class IdIndex:
             assert self._exact is not None
             self._folded = HashIndex(**self._options)
             self._exact.copy_to(self._folded)  # so far all were the same folded
-        self._folded.add(hash(fold(row_id)))
-
-
-def fold(row_id: str) -> str:
-    """The name that a file system without cases sees."""
-    return row_id.lower() if row_id.isascii() else row_id.casefold()
+        self._folded.add(hash(row_id.casefold()))
 
 
 def report_repeated(ids: IdIndex, again: Callable[[], Iterable[Identified]], faults: Faults) -> None:
@@ -92,7 +88,7 @@ def report_repeated(ids: IdIndex, again: Callable[[], Iterable[Identified]], fau
                 message += "; a row without one is named by its number, from 0"
             faults.add(line, message, field="id", value=row_id, kind=ID_TWICE)
         elif folded is not exact:
-            first = folded.first(fold(row_id), line)
+            first = folded.first(row_id.casefold(), line)
             if first is not None:
                 faults.warn(line, f"line {first} has this id in another case", field="id", value=row_id, kind=ONE_FILE)
     if len(exact) == MOST_REPEATED:

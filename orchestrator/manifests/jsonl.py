@@ -28,7 +28,8 @@ def jsonl_records(lines: Iterable[Line], columns: Columns, limits: ReadLimits, f
         # Counting in the text finds the few lines that need a closer look.
         if text.count(b'":') != len(row) and not _keys_are_single(line, text, row, faults):
             continue
-        if text.count(b"{") + text.count(b"[") > most and _depth(row) > most:
+        nested = text.find(b"{", 1) > 0 or b"[" in text
+        if nested and text.count(b"{") + text.count(b"[") > most and _depth(row) > most:
             faults.add(line, f"nested more than {most} levels deep")
             continue
         if len(row) > MOST_COLUMNS:

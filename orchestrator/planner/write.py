@@ -1,15 +1,15 @@
 """The plan as objects: parts of rows in task order, and the task table. Memory holds a few parts."""
 
 from collections import deque
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
 from typing import Self
 
+from orchestrator.planner.group import Plannable
 from schemas import keys
 from schemas.job import Totals
-from schemas.planned import PlannedRow
 from services import jobs
-from services.store import ObjectStore
 
 PART_IMAGES = 1000  # a part's images lie in one folder, which simple stores rescan for every page of a listing
 UPLOADS = 8
@@ -23,16 +23,18 @@ class PlanCounter:
         self._units = 0.0
         self._batch_key: tuple[object, ...] | None = None
 
-    def add(self, task: list[PlannedRow]) -> None:
+    def add(self, task: Sequence[Plannable]) -> None:
         """Count one task's rows."""
         self._tasks += 1
         self._rows += len(task)
         for row in task:
-            self._images += row.num_images
-            self._earlier += row.kept_images() - row.num_images
+            images = row.num_images
+            self._images += images
+            self._earlier += row.kept_images() - images
             self._units += row.units()
-            if row.batch_key() != self._batch_key:
-                self._batch_key = row.batch_key()
+            key = row.batch_key()
+            if key is not self._batch_key and key != self._batch_key:
+                self._batch_key = key
                 self._batches += 1
 
     def totals(self, *, parts: int = 0) -> Totals:
@@ -58,7 +60,7 @@ class PlanWriter:
 
     def __init__(
         self,
-        store: ObjectStore,
+        store: jobs.PlanStore,
         job: str,
         *,
         round_id: str | None = None,
@@ -89,9 +91,9 @@ class PlanWriter:
     ) -> None:
         self._pool.shutdown(wait=True, cancel_futures=kind is not None)
 
-    def add(self, task: list[PlannedRow]) -> None:
+    def add(self, task: Sequence[Plannable]) -> None:
         """Add one task's rows."""
-        lines = [row.model_dump_json(exclude_defaults=True).encode() + b"\n" for row in task]
+        lines = [row.line() for row in task]
         length = sum(map(len, lines))
         files = sum(row.kept_images() for row in task)
         if self._lines and self._part_images + files > PART_IMAGES:

@@ -68,12 +68,12 @@ class TestSubmit:
         assert puts == 1, "the claim, which makes the id ours"
         assert jobs.read_document(memory_store, job).job == job
 
-    def test_progress_is_told_for_both_passes(
+    def test_progress_is_told_while_checking_and_while_uploading(
         self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
     ) -> None:
         told: list[SubmitProgress] = []
         submit(memory_store, catalogue, settings, request(manifest(tmp_path, ROWS)), on_progress=told.append)
-        assert [(found.stage, found.total) for found in told] == [("checking", None), ("planning", 3)]
+        assert [(found.stage, found.total) for found in told] == [("checking", None), ("uploading", 3)]
 
     @pytest.mark.parametrize("task", [{"task_rows": 1}, {"task_units": 1e-9}])
     def test_a_request_can_cut_tasks_its_own_way(

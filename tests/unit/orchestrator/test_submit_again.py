@@ -145,7 +145,7 @@ class TestInputs:
             submit(memory_store, catalogue, settings, request(manifest(tmp_path, self.rows(tmp_path))))
         assert keys.job_document("job") not in memory_store.objects
 
-    def test_an_image_that_changes_between_the_passes_ends_the_submit(
+    def test_an_image_that_changes_after_it_was_checked_ends_the_submit(
         self, memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path
     ) -> None:
         path = manifest(tmp_path, self.rows(tmp_path))

@@ -1,0 +1,159 @@
+"""One pass over a manifest: every fault and warning in it, and every row as it would be planned."""
+
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from orchestrator.manifests.faults import Faults
+from orchestrator.manifests.inputs import InputImages, RowInputs, input_addresses
+from orchestrator.manifests.reading import read
+from orchestrator.manifests.report import open_report
+from orchestrator.manifests.summary import ManifestSummary, Tally
+from orchestrator.planner.defaults import PlannedInput
+from orchestrator.planner.group import cut_tasks, grouped
+from orchestrator.planner.lines import LinePlanner, PlannedLine, Prototype
+from orchestrator.planner.write import PlanCounter
+from orchestrator.request import PROGRESS_ROWS, OnProgress, SubmitProgress, SubmitRequest
+from schemas import keys
+from schemas.base import Frozen
+from schemas.errors import FaultGroup, SettingsError
+from schemas.job import Totals
+from schemas.planned import InputImage
+from schemas.rows import PipelineName, Row
+from services.catalogue import Catalogue
+from services.settings import Settings
+
+
+class ValidationReport(Frozen):
+    """What a manifest would come to."""
+
+    manifest: ManifestSummary
+    totals: Totals
+    warnings: tuple[FaultGroup, ...] = ()
+
+
+class Checked(NamedTuple):
+    """What a pass found in a manifest without faults."""
+
+    manifest: ManifestSummary
+    warnings: tuple[FaultGroup, ...]
+
+
+class Plan(NamedTuple):
+    """Who takes the plan of a pass.
+
+    Attributes:
+        job: the job's id, from which missing seeds and the keys of inputs are derived.
+        task: takes each task's rows, in order.
+        inputs: takes each row with its inputs, before its task.
+        lines: rows come with their lines; without, only their cost is known.
+    """
+
+    job: str
+    task: Callable[[list[PlannedLine]], None]
+    inputs: Callable[[RowInputs], None] = lambda _: None
+    lines: bool = True
+
+
+def validate(
+    request: SubmitRequest, catalogue: Catalogue, settings: Settings, *, on_progress: OnProgress = lambda _: None
+) -> ValidationReport:
+    """Check a manifest and count what it would come to. Needs no service.
+
+    Raises:
+        ManifestError: faults, all of them.
+    """
+    counter = PlanCounter()
+    plan = Plan("validate", counter.add, lines=False)
+    found = check(request, catalogue, settings, plan, on_progress=on_progress)
+    return ValidationReport(manifest=found.manifest, totals=counter.totals(), warnings=found.warnings)
+
+
+def check(
+    request: SubmitRequest, catalogue: Catalogue, settings: Settings, plan: Plan, *, on_progress: OnProgress
+) -> Checked:
+    """Read a manifest once; rows go to `plan` as they come, faults or not, in constant memory.
+
+    Raises:
+        ManifestError: faults, all of them.
+    """
+    spec = settings.dispatch
+    units, rows = request.task_units or spec.task_units, request.task_rows or spec.task_rows
+    with open_report(request.report) as sink:
+        faults, tally = Faults(strict=request.strict, sink=sink), Tally()
+        checked = _checked(request, catalogue, settings, faults, tally)
+        planned = _planned(checked, LinePlanner(plan.job, catalogue), plan, faults, on_progress)
+        for task in cut_tasks(grouped(planned), task_units=units, task_rows=rows):
+            plan.task(task)
+    faults.raise_if_any(hint="mend the manifest and give the same command again")
+    return Checked(tally.summary(), faults.warnings.groups())
+
+
+def _planned(
+    rows: Iterator[RowInputs], planner: LinePlanner, plan: Plan, faults: Faults, on_progress: OnProgress
+) -> Iterator[PlannedLine]:
+    for count, checked in enumerate(rows):
+        if count % PROGRESS_ROWS == 0:
+            on_progress(SubmitProgress(stage="checking", rows=count))
+        position, line, row, coordinates = checked.authored
+        inputs = planned_inputs(plan.job, checked)
+        prototype = planner.prototype(row, inputs)
+        if prototype.broken or row.then:
+            _report_broken(line, row, prototype, faults)
+        plan.inputs(checked)
+        if plan.lines and not faults.total:
+            yield planner.plan(row, prototype, position, inputs, coordinates)
+        else:
+            yield PlannedLine(prototype, b"")
+
+
+def _report_broken(line: int, row: Row, prototype: Prototype, faults: Faults) -> None:
+    if row.then:
+        faults.add(line, "stages cannot be rendered yet", field="then")
+    for name, message in prototype.broken:
+        faults.add(line, message, field=name, value=_value(row, name))
+
+
+def _checked(
+    request: SubmitRequest, catalogue: Catalogue, settings: Settings, faults: Faults, tally: Tally
+) -> Iterator[RowInputs]:
+    def check_model(alias: str, pipeline: PipelineName) -> str | None:
+        try:
+            name, entry = catalogue.resolve(alias)
+        except SettingsError as error:
+            return f"{error.message}; `{error.hint}` names all"
+        if pipeline not in entry.pipelines:
+            able = [alias for alias, other in catalogue if pipeline in other.pipelines]
+            return (
+                f"model {name} has no {pipeline}; it has {', '.join(entry.pipelines)}. "
+                f"Models with {pipeline}: {', '.join(able)}"
+            )
+        return None
+
+    rows = tally.count(read(request.path, request.options, faults, check_model=check_model))
+    base = request.base_folder or request.path.parent
+    return InputImages(base, settings.worker.image_limits).attach(rows, faults)
+
+
+_NONE: dict[str, PlannedInput] = {}
+
+
+def planned_inputs(job: str, checked: RowInputs) -> dict[str, PlannedInput]:
+    """The inputs of a row and of its stages as the plan names them, by the name of their field."""
+    row = checked.authored.row
+    if row.pipeline == "txt2img" and not row.then:
+        return _NONE
+    found = {name: PlannedInput(InputImage(address=text), None) for name, text in input_addresses(row).items()}
+    for name, local in checked.local().items():
+        facts = local.facts
+        key = keys.input_image(job, facts.sha256, facts.extension)
+        found[name] = PlannedInput(InputImage(address=key, sha256=facts.sha256), facts.size)
+    return found
+
+
+def _value(row: Row, field: str) -> object:
+    """What a row says in a field that a fault names, `then[0].strength` too; None where it says nothing."""
+    stage, _, name = field.rpartition(".")
+    if not stage:
+        return getattr(row, field, None)
+    position = int(stage.removeprefix("then[").removesuffix("]"))
+    return getattr(row.then[position], name, None)
