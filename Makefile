@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 DEMO_JOB = demo-$(shell date -u +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test lint format docs evaluate-shapes clean
+.PHONY: help demo test faults soak lint format docs evaluate-shapes clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what the targets do
@@ -40,6 +40,13 @@ demo: $(READY)  ## Render examples/demo.jsonl on this machine with all five pipe
 
 test: $(READY)  ## Run all tests
 	@$(BIN)/pytest --quiet $(PYTEST) $(TESTS)
+
+faults: $(READY)  ## Run the fault suite: processes killed, services broken, on real ones (about 20 minutes)
+	@$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile -m faults tests/faults
+
+SOAK ?= --minutes 20 --seed 1 --rows 5000 --workers 3
+soak: $(READY)  ## Run jobs while one fault follows the other, by a seed: make soak SOAK="--minutes 60 --seed 7"
+	@$(BIN)/python -m tests.faults.soak $(SOAK)
 
 lint: $(READY)  ## Run ruff, mypy, the import rules, and the check that docs/ is up to date
 	$(BIN)/ruff check .

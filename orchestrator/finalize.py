@@ -22,6 +22,7 @@ from schemas.planned import PlannedRow
 from schemas.result import ResultLine
 from schemas.units import units
 from services import jobs
+from services.failpoints import failpoint
 from services.store import ObjectStore
 
 PARQUET = "application/vnd.apache.parquet"
@@ -85,9 +86,12 @@ def finalize(
         cancelled = jobs.read_control(store, document).state == "cancelled"
         if tally.missing and not cancelled:
             raise JobConflict(f"job {job!r} is not finished: {tally.missing} of {tally.rows} rows have no outcome")
+        failpoint("finalize.made")
         store.put_file(keys.metadata_table(job), table, PARQUET)
+        failpoint("finalize.table")
     summary = _summary(store, document, rounds, tally, now or datetime.now(UTC))
     gallery.finish(_caption(summary))
+    failpoint("finalize.gallery")
     store.put(keys.summary(job), summary.model_dump_json(indent=2).encode(), jobs.JSON)
     return summary
 

@@ -15,6 +15,7 @@ from schemas.errors import JobConflict, LedgerUnavailable
 from schemas.job import JobDocument, RoundDocument
 from schemas.planned import PlannedRow
 from services import jobs
+from services.failpoints import failpoint
 from services.ledger import Ledger
 from services.store import ObjectStore
 
@@ -59,6 +60,7 @@ def _write_round(
         if not writer.tasks:
             return None
         totals = writer.finish()
+    failpoint("retry.planned")
     now = datetime.now(UTC).isoformat(timespec="seconds")
     found = RoundDocument(
         round_id=round_id,
@@ -69,6 +71,7 @@ def _write_round(
         created_at=now,
     )
     store.put(keys.round_document(document.job, round_id), found.model_dump_json().encode(), jobs.JSON)
+    failpoint("retry.written")
     return found
 
 

@@ -23,6 +23,7 @@ from schemas.errors import JobConflict, ObjectMissing, SettingsError
 from schemas.job import JobDocument, JobSpec, Submission, Totals
 from services import jobs
 from services.catalogue import Catalogue
+from services.failpoints import failpoint
 from services.settings import Settings
 from services.store import ObjectStore
 
@@ -62,16 +63,22 @@ def submit(
             totals = writer.finish()
         on_warnings(found.warnings)
         spec = _spec(request, settings)
+        failpoint("submit.checked")
         store.check()
         resumed, done = _claim(store, job, spec)
+        failpoint("submit.claimed")
         on_job_id(job)
         if done is not None:
             return done
         store.put_file(keys.source(job, _source_name(request.manifest_name)), request.path)
+        failpoint("submit.source")
         inputs.send(store)
+        failpoint("submit.inputs")
         spool.send(store, resume=resumed, on_sent=_uploaded(totals, len(spool), on_progress))
+    failpoint("submit.planned")
     document = JobDocument(job=job, spec=spec, totals=totals, priority=request.priority, submitted_at=_now())
     store.put(keys.job_document(job), document.model_dump_json().encode(), jobs.JSON)
+    failpoint("submit.written")
     return document
 
 

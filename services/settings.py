@@ -69,6 +69,7 @@ class DispatchSettings(_Section):
     gc_grace_seconds: float = Field(
         86_400, ge=0, description="`gc` leaves alone what is younger: its piece may be still to come"
     )
+    leader_seconds: Seconds = Field(20, description="another orchestrator takes over after so long without a sign")
     failure_streak: int = Field(20, ge=0, description="rows failing the same way in a row that pause a job; 0: never")
 
 

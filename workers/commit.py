@@ -21,6 +21,7 @@ from schemas.planned import PlannedRow
 from schemas.result import ImageResult, RenderInfo, ResultLine, RowFailure
 from schemas.task import TaskMessage
 from services import jobs
+from services.failpoints import failpoint
 from services.image_metadata.record import image_record
 from services.store import ObjectStore
 from workers.encoding import CONTENT_TYPES, encode
@@ -145,7 +146,9 @@ class Committer:
         if lines:
             message = self._message
             key = keys.piece(message.job, message.part, message.task, self._token, self._pieces)
+            failpoint("commit.imaged")
             jobs.write_piece(self._store, key, lines)
+            failpoint("commit.written")
             self._pieces += 1
             self._failed.clear()
             self.committed.update((line.index, line) for line in lines)
@@ -223,6 +226,7 @@ class Committer:
         message, row = self._message, slot.row
         key = keys.image(message.job, message.part, row.index, slot.number, self._token, row.format)
         self._store.put(key, data, CONTENT_TYPES[row.format])
+        failpoint("commit.image")
         self._on_progress()
         digest = hashlib.sha256(data).hexdigest()
         return result.model_copy(update={"key": key, "sha256": digest, "bytes": len(data)})

@@ -17,6 +17,7 @@ from celery import signals
 
 from schemas.queues import RENDER_QUEUE
 from services.celery_app import make_app
+from services.failpoints import failpoint
 from services.logging import configure_logging
 from services.settings import load_settings
 from workers.workplace import FLEET_VARIABLE, worker_name
@@ -31,6 +32,7 @@ def main() -> None:
     configure_logging(settings.log_level)
     signals.worker_shutting_down.connect(_tell_the_pool)
     signals.setup_logging.connect(_keep_our_logging)
+    signals.task_received.connect(_on_received)
     app = make_app(settings, include=("workers.tasks",))
     arguments = ["worker", "--hostname", f"{worker_name()}@%h", "--queues", RENDER_QUEUE]
     app.worker_main([*arguments, "--without-gossip", "--without-mingle", "--without-heartbeat"])
@@ -47,6 +49,10 @@ def _end_with_the_fleet() -> None:
 
 def _keep_our_logging(**_: Any) -> None:
     """Celery leaves logging alone where this signal has a receiver."""
+
+
+def _on_received(**_: Any) -> None:
+    failpoint("worker.popped")  # out of the queue, and not yet with the pool
 
 
 def _tell_the_pool(**_: Any) -> None:

@@ -27,6 +27,7 @@ from schemas.planned import PlannedRow
 from schemas.result import ResultLine
 from schemas.task import TaskMessage
 from services import jobs
+from services.failpoints import failpoint
 from services.ledger import CountDelta, Ledger
 from services.settings import WorkerSettings
 from services.store import ObjectStore
@@ -63,6 +64,7 @@ def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
 
     Never raises for what a row, the store or Redis did: a task that cannot be finished is given back.
     """
+    failpoint("worker.received")
     token = _lease(message, place)
     if token is None:
         return "refused"
@@ -78,6 +80,7 @@ def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
     )
     started = time.monotonic()
     delay, trouble = 0.0, ""
+    failpoint("worker.leased")
     with keeper:
         try:
             outcome = _render(message, token, place, keeper)
@@ -202,6 +205,7 @@ def _render_batch(batch: list[Slot], place: Workplace, keeper: LeaseKeeper, comm
     except ModelUnavailable as error:
         _fail_all(batch, error, committer)
         return
+    failpoint("worker.rendered")
     share = (time.monotonic() - started) / len(batch)
     info = place.renderer.info(batch[0].row.model)
     for position, (slot, image) in enumerate(zip(batch, images, strict=True)):
@@ -254,6 +258,7 @@ def _count(
             keeper.touch()
             time.sleep(1.0)
         else:
+            failpoint("worker.counted")
             return True
 
 

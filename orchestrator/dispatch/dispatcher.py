@@ -24,16 +24,16 @@ from orchestrator.dispatch.recover import isolate, recover, requeue_vanished
 from orchestrator.finalize import finalize
 from orchestrator.status import final_summary
 from schemas.errors import JobConflict, JobNotFound, ObjectMissing, PromptmillError, ServiceError, UnreadableObject
-from schemas.job import ControlEvent
+from schemas.job import ControlEvent, JobDocument
 from services import jobs
 from services.broker import Broker
+from services.failpoints import failpoint
 from services.ledger import Flight, JobProgress, Ledger, Look
 from services.losses import write_losses
 from services.settings import Settings
 from services.store import ObjectStore
 
 log = logging.getLogger(__name__)
-LEADER_SECONDS = 20.0
 RECOVER_SECONDS = 1.0
 IDLE_TICK_SECONDS = 0.5
 TROUBLE_SECONDS = 2.0
@@ -53,6 +53,7 @@ class Dispatcher:
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._active: dict[str, ActiveJob] = {}
         self._finished: set[str] = set()
+        self._redis_run = ""
         self._background: dict[str, Future[None]] = {}  # the job is not tended meanwhile
         self._refreshes: dict[str, Future[None]] = {}  # it is
         self._publisher = Publisher(ledger, broker)
@@ -99,10 +100,10 @@ class Dispatcher:
         return bool(self._active)
 
     def _leads(self) -> bool:
-        if not self._ledger.lead(self._name, LEADER_SECONDS):
+        if not self._ledger.lead(self._name, self._settings.leader_seconds):
             return False
         now = time.monotonic()
-        if now - self._led > LEADER_SECONDS:
+        if now - self._led > self._settings.leader_seconds:
             # Another may have led since, and what is known here may be old.
             self._active.clear()
             self._finished.clear()
@@ -134,7 +135,10 @@ class Dispatcher:
     # Jobs come and go
 
     def _scan(self, announced: set[str], background: Executor) -> None:
-        known = set(jobs.list_jobs(self._store)) if self._is_due("list", self._settings.scan_seconds) else announced
+        known = announced
+        if self._is_due("list", self._settings.scan_seconds):
+            known = set(jobs.list_jobs(self._store))
+            self._notice_another_redis()
         if self._is_due("finished", FORGET_FINISHED_SECONDS):
             self._finished.clear()  # a retry whose announcement was lost is found by this
         for job in sorted(known | announced):
@@ -154,6 +158,7 @@ class Dispatcher:
         except JobNotFound:
             return  # still being submitted: looked at again with the next scan
         if final_summary(self._store, document) is not None:
+            self._forget_finished(document)
             self._finished.add(job)
             return
         active = ActiveJob.load(self._store, job)
@@ -161,9 +166,23 @@ class Dispatcher:
         self._active[job] = active
         log.info("%s: %d rows in %d tasks", job, active.document.totals.rows, active.tasks)
 
+    def _forget_finished(self, document: JobDocument) -> None:
+        """A finished job can still stand in the ledger: its orchestrator or Redis was killed before it was dropped."""
+        if self._ledger.progress(document.job) is not None:
+            last = jobs.read_rounds(self._store, document)[-1]
+            self._ledger.drop(document.job, tasks=last.first_task + last.tasks)
+
+    def _notice_another_redis(self) -> None:
+        """One that was started again may have lost its last second, and hold jobs that were dropped in it."""
+        run = str(self._ledger.ping().get("run_id", ""))
+        if run != self._redis_run:
+            self._redis_run = run
+            self._finished.clear()
+
     def _open(self, active: ActiveJob) -> None:
         if open_in_ledger(active, self._ledger, hold_seconds=self._hold):
             log.info("%s: ledger made from the store", active.job)
+        failpoint("dispatch.opened")
         self._refresh(active)
 
     def _refresh(self, active: ActiveJob) -> None:
@@ -229,6 +248,7 @@ class Dispatcher:
         log.error("%s: paused: %s", active.job, reason)
         event = ControlEvent(verb="pause", reason=reason, by="orchestrator", automatic=True)
         jobs.write_control(self._store, active.job, event, after=active.control.last)
+        failpoint("dispatch.paused")
         self._refresh(active)
 
     def _finalize(self, active: ActiveJob) -> None:
@@ -241,7 +261,9 @@ class Dispatcher:
             self._ledger.drop(active.job, tasks=active.tasks)
             self._active.pop(active.job, None)  # taken up again by the next scan, and not at every look
             return
+        failpoint("finalize.written")
         self._ledger.drop(active.job, tasks=active.tasks)
+        failpoint("finalize.dropped")
         self._active.pop(active.job, None)
         self._finished.add(active.job)
         log.info("%s: %s: %d done, %d failed", active.job, summary.state, summary.done, summary.failed)

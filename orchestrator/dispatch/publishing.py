@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from orchestrator.dispatch.active_job import ActiveJob, Order
 from orchestrator.dispatch.share import QueueDepth, Shares
 from services.broker import Broker
+from services.failpoints import failpoint
 from services.ledger import Flight, Ledger
 
 
@@ -45,6 +46,7 @@ class Publisher:
         while free > 0 and hungry:
             wanted = self._allot(free, {job: active[job] for job in hungry})
             taken = self._ledger.take(wanted)
+            failpoint("dispatch.taken")
             orders: list[Order] = []
             for job, members in taken.items():
                 try:
@@ -52,6 +54,7 @@ class Publisher:
                 except Exception as error:
                     troubles[job] = error
             self._broker.publish((order.message, order.queue) for order in orders)
+            failpoint("dispatch.published")
             hungry -= {job for job, number in wanted.items() if len(taken[job]) < number} | troubles.keys()
             free -= sum(map(len, taken.values()))
             waiting += len(orders)

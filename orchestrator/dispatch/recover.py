@@ -20,6 +20,7 @@ from schemas.result import ResultLine, RowFailure
 from schemas.task import member_name, parse_member
 from services import jobs
 from services.broker import Broker
+from services.failpoints import failpoint
 from services.ledger import CountDelta, Flight, Ledger
 from services.settings import DispatchSettings
 
@@ -34,6 +35,7 @@ def recover(active: ActiveJob, flights: list[Flight], now: int, ledger: Ledger) 
         if flight.token and flight.expiry < now:
             error = f"worker {flight.worker} was lost"
             losses = ledger.lose(active.job, flight.member, flight.token, error=error)
+            failpoint("dispatch.lost")
             if losses >= 0:
                 log.warning("%s: task %s: %s (loss %d)", active.job, flight.member, error, losses)
                 lost.append(_loss(flight, now, losses))
@@ -75,6 +77,7 @@ def isolate(active: ActiveJob, ledger: Ledger, settings: DispatchSettings) -> bo
         task, row = parse_member(member)
         if row is None and count >= settings.losses_before_split:
             changed |= ledger.split(active.job, task, range(active.record(task).rows))
+            failpoint("dispatch.split")
         elif row is not None and count >= settings.losses_before_poison:
             changed |= _fail_as_poison(active, ledger, member, count, errors.get(member, ""))
     return changed
@@ -84,6 +87,7 @@ def _fail_as_poison(active: ActiveJob, ledger: Ledger, member: str, losses: int,
     lease = ledger.lease(active.job, member, worker="orchestrator", seconds=LEASE_OF_THE_DISPATCHER)
     if lease.answer != "granted":
         return False
+    failpoint("poison.leased")
     task, place = parse_member(member)
     assert place is not None
     row = rows_of_task(active, task)[place]
@@ -100,5 +104,6 @@ def _fail_as_poison(active: ActiveJob, ledger: Ledger, member: str, losses: int,
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     jobs.write_piece(active.store, keys.piece(active.job, record.part, task, lease.token, 0), [line])
+    failpoint("poison.written")
     log.error("%s: row %s fails as poison after %d losses alone", active.job, row.id, losses)
     return ledger.count(active.job, member_name(task, place), CountDelta(0, 1, 0, row.units(), 1, "poison"))

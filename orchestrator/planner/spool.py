@@ -9,6 +9,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from orchestrator.local_disk import local_disk
+from services.failpoints import failpoint
 from services.store import ObjectStore
 
 UPLOADS = 8
@@ -64,6 +65,7 @@ class PlanSpool:
             with local_disk(self._folder):
                 data = path.read_bytes()
             put(key, pa.decompress(data, size, codec=_CODEC, asbytes=True), content_type)
+            failpoint("plan.part")
             path.unlink(missing_ok=True)
 
         waiting: deque[Future[None]] = deque()
@@ -76,6 +78,7 @@ class PlanSpool:
                         on_sent(number + 1 - len(waiting))
                 while waiting:
                     waiting.popleft().result()
+                failpoint("plan.parts")
                 if len(self):
                     one(len(self) - 1)
             except BaseException:

@@ -31,6 +31,7 @@ QUICK = {
     "PROMPTMILL_WORKER__LEASE_SECONDS": "3",
     "PROMPTMILL_DISPATCH__PUBLISH_GRACE_SECONDS": "4",
     "PROMPTMILL_DISPATCH__SCAN_SECONDS": "1",
+    "PROMPTMILL_DISPATCH__LEADER_SECONDS": "3",
 }
 
 
@@ -49,9 +50,9 @@ class Mill:
         """What a command needs to reach this mill's services."""
         return dict(os.environ) | as_environment(self.settings) | QUICK
 
-    def orchestrator(self, name: str = "orchestrator") -> int:
-        """Start an orchestrator; returns its pid."""
-        return self._start(name, ["orchestrator"], {})
+    def orchestrator(self, name: str = "orchestrator", **variables: str) -> int:
+        """Start an orchestrator; returns its pid. `variables` join its environment."""
+        return self._start(name, ["orchestrator"], variables)
 
     def worker(self, name: str = "worker", *, count: int = 1, engine: str = FLAT, **variables: str) -> int:
         """Start a worker; returns the pid of its fleet process. `variables` join its environment."""
