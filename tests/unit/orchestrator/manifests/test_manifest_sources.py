@@ -80,9 +80,13 @@ def test_spooling_to_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("x.json", b"{}", "name it .jsonl if each line is one object"),
+        (
+            "x.json",
+            b'{"prompt":"a"}\n{"prompt":"b"}',
+            "line 2: not valid JSON: one JSON value was expected, and more follows",
+        ),
         ("x.xlsx", b"PK\3\4", "save the sheet as CSV"),
-        ("x.dat", b"a", "--format says it: one of jsonl, csv, tsv, parquet, text"),
+        ("x.dat", b"a", "--format says it: one of jsonl, csv, tsv, parquet, text, yaml, json"),
         ("x.csv", b"PK\3\4....", "this is a workbook or a zip archive: save the sheet as CSV"),
         ("x.jsonl", b"PAR1....", "this is a Parquet file"),
         ("x.csv", "prompt\n".encode("utf-16"), "this is UTF-16: save it as UTF-8"),
