@@ -5,6 +5,7 @@ the semicolon or tab of a header that has no comma. TSV: see `orchestrator.manif
 """
 
 import csv
+import re
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -14,25 +15,37 @@ from orchestrator.manifests.source import NOT_UTF8, Line, Record, not_utf8
 from orchestrator.manifests.tsv import MAX_CELL, Cells, tsv_cells
 
 
+# A key of A1111's prompts file at the beginning of a line; `orchestrator.manifests.a1111` has them all.
+_A1111_LINE = re.compile(r"--(prompt|negative_prompt|seed|steps|cfg_scale|width|height|sampler_name|sd_model)\s")
+
+
+def is_a1111_line(text: str) -> bool:
+    """Whether a line begins with a key of A1111's prompts file, as no prompt does."""
+    return _A1111_LINE.match(text) is not None
+
+
 def text_records(lines: Iterable[Line], columns: Columns, faults: Faults) -> Iterator[Record]:
     """Plain text: one prompt a line, unchanged; blank lines are skipped."""
     columns.finish(faults)
-    for line, text in _decoded(lines, faults):
-        if text and not text.isspace():
+    for line, text in decoded(lines, faults):
+        if text.startswith("--") and is_a1111_line(text):
+            faults.add(line, "a line of A1111's prompts file: --format a1111 reads those", value=text)
+        elif text and not text.isspace():
             yield line, {"prompt": text}, None
 
 
 def csv_records(lines: Iterable[Line], columns: Columns, faults: Faults) -> Iterator[Record]:
     """CSV with a header. Empty cells are not given; a short row lacks its last cells."""
-    return _table(_csv_cells(_decoded(lines, faults, keep_cr=True), faults), columns, faults)
+    return _table(_csv_cells(decoded(lines, faults, keep_cr=True), faults), columns, faults)
 
 
 def tsv_records(lines: Iterable[Line], columns: Columns, faults: Faults) -> Iterator[Record]:
     """TSV with a header. Empty cells are not given; a short row lacks its last cells."""
-    return _table(tsv_cells(_decoded(lines, faults)), columns, faults)
+    return _table(tsv_cells(decoded(lines, faults)), columns, faults)
 
 
-def _decoded(lines: Iterable[Line], faults: Faults, *, keep_cr: bool = False) -> Iterator[tuple[int, str]]:
+def decoded(lines: Iterable[Line], faults: Faults, *, keep_cr: bool = False) -> Iterator[tuple[int, str]]:
+    """Lines as text, without a CR at their end. One that is not UTF-8 is a fault, and goes on as well as it can."""
     for line, raw in lines:
         try:
             text = raw.decode()

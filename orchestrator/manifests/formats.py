@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO
 
+from orchestrator.manifests.delimited import is_a1111_line
 from orchestrator.manifests.names import COLUMN_FIELDS, field_called, near_field
 from orchestrator.manifests.options import FORMATS, Format, ManifestOptions
 from orchestrator.manifests.source import head
@@ -79,6 +80,8 @@ def _sniff(start: bytes, options: ManifestOptions) -> Format:
     if first.startswith(b"{"):
         # One object a line, unless the first one goes on below.
         return "jsonl" if first.endswith(b"}") or len(lines) == 1 else "json"
+    if first.startswith(b"--") and is_a1111_line(first.decode("utf-8", "replace")):
+        return "a1111"
     if _begins_a_document(lines):
         return "yaml"
     text = first.decode("utf-8", "replace")

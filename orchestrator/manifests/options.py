@@ -15,7 +15,7 @@ from schemas.errors import SettingsError
 from schemas.rows import PIPELINES, ROW_TYPES, RowBase
 from schemas.samplers import scheduler_called
 
-Format = Literal["jsonl", "csv", "tsv", "parquet", "text", "yaml", "json"]
+Format = Literal["jsonl", "csv", "tsv", "parquet", "text", "yaml", "json", "a1111"]
 FORMATS: tuple[Format, ...] = get_args(Format)
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+from orchestrator.manifests.a1111 import a1111_records
 from orchestrator.manifests.building import CheckModel, RowBuilder
 from orchestrator.manifests.columns import Columns
 from orchestrator.manifests.delimited import csv_records, text_records, tsv_records
@@ -76,7 +77,7 @@ def _open(
     """What builds the rows of a manifest, and what they are built of; None where it is no manifest."""
     if file_format == "yaml" or file_format == "json":
         return _document(path, file_format, options, faults, check_model)
-    builder = RowBuilder(options, faults, check_model=check_model, strip=file_format in ("csv", "tsv"))
+    builder = RowBuilder(options, faults, check_model=check_model, strip=file_format in ("csv", "tsv", "a1111"))
     records = _records(path, file_format, options, faults)
     return builder, ((line, values, extra, None) for line, values, extra in records)
 
@@ -116,5 +117,5 @@ def _records(path: Path, file_format: Format, options: ManifestOptions, faults: 
     lines = iter_lines(path, options.limits, faults)
     if file_format == "jsonl":
         return jsonl_records(lines, columns, options.limits, faults)
-    readers = {"csv": csv_records, "tsv": tsv_records, "text": text_records}
+    readers = {"csv": csv_records, "tsv": tsv_records, "text": text_records, "a1111": a1111_records}
     return readers[file_format](lines, columns, faults)

@@ -84,8 +84,8 @@ def manifest_options(command: Command) -> Command:
     """How a manifest is read and checked: `--set`, `--map`, `--extra`, `--format`, `--strict`, `--report`."""
     option = partial(click.option, panel=MANIFEST)
     several = partial(option, multiple=True)
-    formats = click.Choice(["jsonl", "csv", "tsv", "parquet", "text", "yaml", "json"])
-    format_help = "jsonl, csv, tsv, parquet, text, yaml or json; default: by the file's name"
+    formats = click.Choice(["jsonl", "csv", "tsv", "parquet", "text", "yaml", "json", "a1111"])
+    format_help = "jsonl, csv, tsv, parquet, text, yaml, json or a1111; default: by the file's name"
     report_help = "write every fault and warning there, .jsonl or .csv"
     extra_help = "keep a column although its name is near a field's; repeatable"
     return _with(

@@ -86,7 +86,7 @@ def test_spooling_to_a_place_that_cannot_be_written_says_so(tmp_path: Path) -> N
             "line 2: not valid JSON: one JSON value was expected, and more follows",
         ),
         ("x.xlsx", b"PK\3\4", "save the sheet as CSV"),
-        ("x.dat", b"a", "--format says it: one of jsonl, csv, tsv, parquet, text, yaml, json"),
+        ("x.dat", b"a", "--format says it: one of jsonl, csv, tsv, parquet, text, yaml, json, a1111"),
         ("x.csv", b"PK\3\4....", "this is a workbook or a zip archive: save the sheet as CSV"),
         ("x.jsonl", b"PAR1....", "this is a Parquet file"),
         ("x.csv", "prompt\n".encode("utf-16"), "this is UTF-16: save it as UTF-8"),
