@@ -3,6 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
+from pydantic import Field
+
+from orchestrator.lint.rows import Lint, Looked
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.inputs import InputImages, RowInputs, input_addresses
 from orchestrator.manifests.reading import read
@@ -29,6 +32,7 @@ class ValidationReport(Frozen):
     manifest: ManifestSummary
     totals: Totals
     warnings: tuple[FaultGroup, ...] = ()
+    notes: tuple[str, ...] = Field((), description="what could not be looked at, and what helps")
 
 
 class Checked(NamedTuple):
@@ -36,6 +40,7 @@ class Checked(NamedTuple):
 
     manifest: ManifestSummary
     warnings: tuple[FaultGroup, ...]
+    notes: tuple[str, ...]
 
 
 class Plan(NamedTuple):
@@ -65,7 +70,7 @@ def validate(
     counter = PlanCounter()
     plan = Plan("validate", counter.add, lines=False)
     found = check(request, catalogue, settings, plan, on_progress=on_progress)
-    return ValidationReport(manifest=found.manifest, totals=counter.totals(), warnings=found.warnings)
+    return ValidationReport(totals=counter.totals(), **found._asdict())
 
 
 def check(
@@ -79,17 +84,31 @@ def check(
     spec = settings.dispatch
     units, rows = request.task_units or spec.task_units, request.task_rows or spec.task_rows
     with open_report(request.report) as sink:
-        faults, tally = Faults(strict=request.strict, sink=sink), Tally()
-        checked = _checked(request, catalogue, settings, faults, tally)
-        planned = _planned(checked, LinePlanner(plan.job, catalogue), plan, faults, on_progress)
-        for task in cut_tasks(grouped(planned), task_units=units, task_rows=rows):
-            plan.task(task)
+        faults, tally, planner = Faults(strict=request.strict, sink=sink), Tally(), LinePlanner(plan.job, catalogue)
+        with Lint(catalogue, faults) as lint:
+            checked = _checked(request, catalogue, settings, faults, tally)
+            planned = _planned(checked, planner, plan, faults, lint, on_progress)
+            for task in cut_tasks(grouped(planned), task_units=units, task_rows=rows):
+                plan.task(task)
+            lint.finish(lambda: _again(_checked(request, catalogue, settings, Faults(), Tally()), planner, plan.job))
     faults.raise_if_any(hint="mend the manifest and give the same command again")
-    return Checked(tally.summary(), faults.warnings.groups())
+    return Checked(tally.summary(), faults.warnings.groups(), lint.notes())
+
+
+def _again(rows: Iterator[RowInputs], planner: LinePlanner, job: str) -> Iterator[Looked]:
+    for checked in rows:
+        inputs = planned_inputs(job, checked)
+        row = checked.authored.row
+        yield checked.authored.line, row, planner.prototype(row, inputs), inputs
 
 
 def _planned(
-    rows: Iterator[RowInputs], planner: LinePlanner, plan: Plan, faults: Faults, on_progress: OnProgress
+    rows: Iterator[RowInputs],
+    planner: LinePlanner,
+    plan: Plan,
+    faults: Faults,
+    lint: Lint,
+    on_progress: OnProgress,
 ) -> Iterator[PlannedLine]:
     for count, checked in enumerate(rows):
         if count % PROGRESS_ROWS == 0:
@@ -99,6 +118,7 @@ def _planned(
         prototype = planner.prototype(row, inputs)
         if prototype.broken or row.then:
             _report_broken(line, row, prototype, faults)
+        lint.look(line, row, prototype, inputs)
         plan.inputs(checked)
         if plan.lines and not faults.total:
             yield planner.plan(row, prototype, position, inputs, coordinates)

@@ -54,6 +54,9 @@ class ModelEntry(Frozen):
     width: Side = Field(512, description="native width in pixels")
     height: Side = Field(512, description="native height in pixels")
     steps: int = Field(50, ge=1, le=1000, description="default denoising steps")
+    max_useful_steps: int | None = Field(
+        None, ge=1, le=1000, description="of a distilled model (turbo, LCM): more steps are a warning"
+    )
     guidance_scale: float = Field(7.5, ge=0, le=100, description="default guidance")
     scheduler: SchedulerName | None = Field(None, description="default scheduler; else the model's own")
     strength: float = Field(0.8, gt=0, le=1, description="default strength of img2img and depth2img")

@@ -61,6 +61,8 @@ def _show(report: ValidationReport) -> None:
     facts.append(["kept as extra", kept or "no other columns"])
     print_table(["", ""], facts)
     show_warnings(report.warnings)
+    for note in report.notes:
+        say(note, style="dim")
     say("no faults", style="green")
 
 

@@ -58,4 +58,5 @@ def _places(faults: Sequence[Fault]) -> Iterator[str]:
 
 
 def _follows(one: Fault, other: Fault) -> bool:
-    return one.line is not None and other.line == one.line + 1 and one.value == other.value
+    # Rows of a sweep stand on one line.
+    return one.line is not None and other.line in (one.line, one.line + 1) and one.value == other.value

@@ -1,0 +1,1 @@
+"""What is allowed in a manifest, and probably not meant: warnings before anything is spent."""

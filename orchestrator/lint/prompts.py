@@ -1,0 +1,71 @@
+"""Prompts longer than the text encoder reads. Counted where the model's tokenizer is on this machine.
+
+Short prompts are not counted: every token is a byte of text at least, and blanks are none. Where there is no
+tokenizer, a prompt with more than 75 words and digits is too long for certain; a long one with less is not known.
+"""
+
+import re
+from collections import Counter
+
+from orchestrator.lint.tokenizers import CountTokens, find_tokenizer
+from orchestrator.manifests.faults import Faults
+from schemas.catalogue import ModelEntry
+from services.catalogue import Catalogue
+
+READ_TOKENS = 75
+"""CLIP reads 77 tokens; two of them mark the begin and the end."""
+TOO_LONG = "longer than the text encoder reads (77 tokens): the end is cut off"
+_REMEDY = "; weighting: compel reads all"
+_SURE_PIECES = re.compile(r"[^\W\d_]+|\d")
+
+
+class PromptLengths:
+    """Warns of prompts that are too long, and counts those that it cannot tell."""
+
+    def __init__(self, catalogue: Catalogue, faults: Faults) -> None:
+        self._catalogue = catalogue
+        self._faults = faults
+        self._counters: dict[str, CountTokens | None] = {}
+        self.unknown: Counter[str] = Counter()
+        """Canonical alias -> prompts that could not be counted."""
+
+    def look(self, line: int, field: str, text: str, model: str) -> None:
+        """Warn where `text` is too long for `model`. Call it for texts that `may_be_long`."""
+        if text.isascii() and len(text) - text.count(" ") <= READ_TOKENS:
+            return
+        if model not in self._counters:
+            self._counters[model] = find_tokenizer(self._catalogue.entries[model])
+        count = self._counters[model]
+        if count is not None:
+            tokens = count(text)
+            if tokens > READ_TOKENS:
+                self._warn(line, field, text, f"{tokens + 2} tokens, {tokens - READ_TOKENS} are cut off")
+            return
+        if _is_noise(self._catalogue.entries[model]):
+            return
+        pieces = len(_SURE_PIECES.findall(text)) if len(text) > 2 * READ_TOKENS else 0
+        if pieces > READ_TOKENS:
+            self._warn(line, field, text, f"at least {pieces + 2} tokens, so {pieces - READ_TOKENS} are cut off")
+        else:
+            self.unknown[model] += 1
+
+    def _warn(self, line: int, field: str, text: str, what: str) -> None:
+        self._faults.warn(line, what + _REMEDY, field=field, value=text, kind=TOO_LONG)
+
+    def notes(self) -> tuple[str, ...]:
+        """What is to be said of prompts that could not be counted."""
+        return tuple(
+            f"{prompts:,} long prompts were not counted: the tokenizer of {model} is not on this machine "
+            f"(promptmill models pull {model})"
+            for model, prompts in self.unknown.most_common()
+        )
+
+
+def may_be_long(text: str) -> bool:
+    """Whether a text can have more tokens than are read: cheap, and true for every one that has."""
+    return len(text) > READ_TOKENS or not text.isascii()
+
+
+def _is_noise(entry: ModelEntry) -> bool:
+    """A built-in model whose tokenizer is made with it has random weights: no word matters to it."""
+    return entry.source.startswith("builtin:")

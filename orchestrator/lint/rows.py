@@ -1,0 +1,79 @@
+"""Looks at every row on its way to the plan."""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from orchestrator.lint.prompts import PromptLengths, may_be_long
+from orchestrator.lint.settings import Oddity, odd_settings
+from orchestrator.manifests.faults import Faults
+from orchestrator.manifests.hashes import HashIndex, Repeats
+from orchestrator.planner.defaults import PlannedInput
+from orchestrator.planner.lines import Prototype
+from schemas.rows import Row
+from services.catalogue import Catalogue
+
+SAME_RECIPE = "the same recipe and seed as an earlier row: the same image again"
+
+Looked = tuple[int, Row, Prototype, Mapping[str, PlannedInput]]
+"""A row's line, the row, what it has in common with others, and its inputs."""
+
+
+class Lint:
+    """The warnings of one manifest. A context: it keeps hashes on disk."""
+
+    def __init__(self, catalogue: Catalogue, faults: Faults) -> None:
+        self._faults = faults
+        self._lengths = PromptLengths(catalogue, faults)
+        self._odd: dict[Prototype, tuple[Oddity, ...]] = {}
+        self._recipes = HashIndex()
+
+    def __enter__(self) -> "Lint":
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._recipes.close()
+
+    def look(self, line: int, row: Row, prototype: Prototype, inputs: Mapping[str, PlannedInput]) -> None:
+        """Warn of what is odd about a row. Written for speed: it runs once a row."""
+        odd = self._odd.get(prototype)
+        if odd is None:
+            odd = self._learn(prototype)
+        for field, message, kind in odd:
+            self._faults.warn(line, message, field=field, value=getattr(row, field, None), kind=kind)
+        if row.weighting is None:
+            if may_be_long(row.prompt):
+                self._lengths.look(line, "prompt", row.prompt, prototype.first.model)
+            if row.negative_prompt and may_be_long(row.negative_prompt):
+                self._lengths.look(line, "negative_prompt", row.negative_prompt, prototype.first.model)
+        if row.seed is not None:  # a seed that is derived from the row's id is no other row's
+            self._recipes.add(hash(_recipe(row, prototype, inputs)))
+
+    def finish(self, again: Callable[[], Iterable[Looked]]) -> None:
+        """Warn of what is known only after the last row.
+
+        Args:
+            again: the rows once more, as they were given to `look`.
+        """
+        repeats = Repeats(self._recipes.repeated())
+        if not len(repeats):
+            return
+        for line, row, prototype, inputs in again():
+            if row.seed is None:
+                continue
+            first = repeats.first(_recipe(row, prototype, inputs), line)
+            if first is not None:
+                self._faults.warn(line, f"the same recipe and seed as line {first}", value=row.id, kind=SAME_RECIPE)
+
+    def notes(self) -> tuple[str, ...]:
+        """What else is to be said."""
+        return self._lengths.notes()
+
+    def _learn(self, prototype: Prototype) -> tuple[Oddity, ...]:
+        if len(self._odd) >= 10_000:
+            self._odd.clear()
+        found = self._odd[prototype] = odd_settings(prototype.first, prototype.entry)
+        return found
+
+
+def _recipe(row: Row, prototype: Prototype, inputs: Mapping[str, PlannedInput]) -> tuple[object, ...]:
+    addresses = tuple(found.image.address for found in inputs.values()) if inputs else ()
+    return (prototype.tail, row.prompt, row.negative_prompt or "", row.seed, addresses)
