@@ -151,7 +151,7 @@ def _checked(
 
     rows = tally.count(read(request.path, request.options, faults, check_model=check_model))
     base = request.base_folder or request.path.parent
-    return InputImages(base, settings.worker.image_limits).attach(rows, faults)
+    return InputImages(base, settings.worker.image_limits, settings.input_rules).attach(rows, faults)
 
 
 _NONE: dict[str, PlannedInput] = {}

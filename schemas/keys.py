@@ -11,6 +11,7 @@ JOB_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]|[a-z0-9]")
 _PIECE = re.compile(r"jobs/([^/]+)/results/part-(\d+)/(\d+)/([0-9a-z]+)-(\d+)\.jsonl")
 _IMAGE = re.compile(r"jobs/([^/]+)/images/part-(\d+)/(\d+)-(\d+)(?:-s(\d+))?\.([0-9a-z]+)\.(png|jpg|webp)")
 _CONTROL = re.compile(r"jobs/([^/]+)/control/([0-9A-Z]{26})-([a-z]+)\.json")
+_INPUT = re.compile(r"jobs/[a-z0-9][a-z0-9._-]*/inputs/[^/]+")
 _LOSSES = re.compile(r"jobs/([^/]+)/losses/([0-9A-Z]{26})\.jsonl")
 _ROUND = re.compile(r"jobs/([^/]+)/rounds/([0-9A-Z]{26})/")
 
@@ -131,6 +132,11 @@ def parse_round_folder(key: str) -> str:
 
 def input_image(job: str, sha256: str, extension: str) -> str:
     return f"jobs/{job}/inputs/{sha256}.{extension}"
+
+
+def is_input_image(key: str) -> bool:
+    """Whether a key is that of an uploaded input of some job."""
+    return _INPUT.fullmatch(key) is not None
 
 
 def image(

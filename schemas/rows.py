@@ -149,7 +149,7 @@ class Img2Img(RowBase):
     """Image and text to image. Without width and height the input's own size counts, cut to multiples of 8."""
 
     pipeline: Literal["img2img"]
-    image: ImageAddress = Field(description="input image: a local file or s3://bucket/key")
+    image: ImageAddress = Field(description="input image: a local file, s3://bucket/key or https://")
     width: Side | None = Field(None, description="pixels, a multiple of 8")
     height: Side | None = Field(None, description="pixels, a multiple of 8")
     strength: Strength | None = Field(None, description="how much of the input is replaced; default: the model's")
@@ -159,7 +159,7 @@ class Inpaint(RowBase):
     """Redraws the white part of the mask. The mask has the size of the image."""
 
     pipeline: Literal["inpaint"]
-    image: ImageAddress = Field(description="input image: a local file or s3://bucket/key")
+    image: ImageAddress = Field(description="input image: a local file, s3://bucket/key or https://")
     mask: ImageAddress = Field(description="mask of the image's size; white is redrawn")
     width: Side | None = Field(None, description="pixels, a multiple of 8")
     height: Side | None = Field(None, description="pixels, a multiple of 8")
@@ -170,7 +170,7 @@ class Upscale(RowBase):
     """Text-guided upscaling by the model's factor (4). The output's size follows from the input's."""
 
     pipeline: Literal["upscale"]
-    image: ImageAddress = Field(description="low-resolution image: a local file or s3://bucket/key")
+    image: ImageAddress = Field(description="low-resolution image: a local file, s3://bucket/key or https://")
     noise_level: int | None = Field(
         None, ge=0, le=350, description="noise added to the input before upscaling; default: the model's"
     )
@@ -180,7 +180,7 @@ class Depth2Img(RowBase):
     """Keeps the layout of the input (its estimated depth) and redraws the rest."""
 
     pipeline: Literal["depth2img"]
-    image: ImageAddress = Field(description="input image: a local file or s3://bucket/key")
+    image: ImageAddress = Field(description="input image: a local file, s3://bucket/key or https://")
     width: Side | None = Field(None, description="pixels, a multiple of 8")
     height: Side | None = Field(None, description="pixels, a multiple of 8")
     strength: Strength | None = Field(None, description="how much of the input is replaced; default: the model's")

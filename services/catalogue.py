@@ -75,6 +75,10 @@ class Catalogue:
         lowered = {name.lower(): name for name in self.names}
         return [lowered[name] for name in difflib.get_close_matches(alias.lower(), lowered, n=3, cutoff=0.6)]
 
+    def max_pixels(self) -> dict[str, int]:
+        """The most output pixels of a model, by each of its names."""
+        return {name: self.entries[alias].max_pixels for name, alias in self.names.items()}
+
     def __iter__(self) -> Iterator[tuple[str, ModelEntry]]:
         return iter(self.entries.items())
 

@@ -2,6 +2,7 @@
 
 Accepted are PNG, JPEG, WebP and BMP. TIFF is not: pages, floats and a dozen compressions have no one meaning as an
 input. GIF and animations are not, as nothing says which frame is meant; EPS, SVG and PDF are programs, not pictures.
+Their decoders are not even loaded: only these four are ever called, and nothing but `convert` and `resize` after them.
 A format is told from the file's first bytes, never from its name, and the size is read before anything is decoded.
 """
 
@@ -17,6 +18,9 @@ from PIL import BmpImagePlugin, Image, ImageFile, JpegImagePlugin, PngImagePlugi
 from schemas.errors import InvalidInput
 
 SMALLEST_SIDE = 8
+MOST_SCANS = 100  # of a progressive JPEG; encoders make about ten
+_START_OF_SCAN = 0xDA
+_END_OF_SCAN = re.compile(rb"\xff[^\x00\xd0-\xd7\xff]")
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -49,9 +53,6 @@ _REFUSED = (
 )
 # WebP is decoded whole, four bytes a pixel; above this its length alone is checked before it is sent.
 _DECODED_IN_CHECK = 8_000_000
-_S3_ADDRESS = re.compile(r"s3://[A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9]/[^\x00-\x1f\x7f]+")
-_BY_CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
-_SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://|(data):)")
 
 
 @dataclass(frozen=True)
@@ -80,25 +81,6 @@ class ImageFacts:
     def extension(self) -> str:
         """Of the file's name, without a dot."""
         return _EXTENSIONS[self.format]
-
-
-def address_problem(address: str) -> str | None:
-    """What is wrong with the shape of an image address, or None. Nothing is opened."""
-    if address.startswith("s3://"):
-        return None if _S3_ADDRESS.fullmatch(address) else "expected s3://bucket/key"
-    if _BY_CONTENT.fullmatch(address):
-        return "an image by its content: give its file; `promptmill import` finds it with --inputs DIR or --job JOB"
-    scheme = _SCHEME.match(address)
-    if scheme is None:
-        return None
-    if (scheme[1] or "").lower() in ("http", "https"):
-        return "web addresses are not supported: download it first, or put it into a bucket (s3://bucket/key)"
-    return "expected a file or s3://bucket/key"
-
-
-def is_local(address: str) -> bool:
-    """Whether an address names a file of the user's own, not an object in a store."""
-    return not address.startswith("s3://")
 
 
 def check_local_image(path: Path, limits: ImageLimits) -> ImageFacts:
@@ -202,9 +184,27 @@ def _open(data: bytes, limits: ImageLimits) -> tuple[ImageFile.ImageFile, str]:
         raise InvalidInput(f"{width} x {height} pixels; at most {limits.max_pixels:,} in all are accepted")
     if min(width, height) < SMALLEST_SIDE:
         raise InvalidInput(f"{width} x {height} pixels; at least {SMALLEST_SIDE} x {SMALLEST_SIDE} are needed")
+    if name == "jpeg" and _scans(data) > MOST_SCANS:
+        raise InvalidInput(f"more than {MOST_SCANS} scans: each costs as much as a whole picture")
     if frames > 1:
         raise InvalidInput(f"animated, {frames} frames: give the one that is meant as a still image")
     return image, name
+
+
+def _scans(data: bytes) -> int:
+    """Scans of a JPEG (ITU-T T.81, B.1.1): segments are stepped over, entropy-coded data is searched for its end."""
+    scans, at = 0, 2
+    while at + 4 <= len(data) and data[at] == 0xFF:
+        marker, at = data[at + 1], at + 2
+        if marker in (0xFF, 0x01) or 0xD0 <= marker <= 0xD9:  # fill bytes, and markers without a length
+            at -= marker == 0xFF
+            continue
+        at += int.from_bytes(data[at : at + 2], "big")
+        if marker == _START_OF_SCAN:
+            scans += 1
+            end = _END_OF_SCAN.search(data, at)
+            at = end.start() if end else len(data)
+    return scans
 
 
 def _what_it_is(data: bytes) -> str:

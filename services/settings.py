@@ -19,6 +19,7 @@ from pydantic_settings import (
 )
 
 from schemas.errors import SettingsError
+from services.input_addresses import InputRules
 from services.input_images import ImageLimits
 from services.local_state import running_services
 
@@ -97,6 +98,17 @@ class WorkerSettings(_Section):
         return ImageLimits(max_bytes=self.max_input_bytes, max_pixels=self.max_input_pixels)
 
 
+class InputSettings(_Section):
+    """Input images and masks that rows name: what is read beside the submitting user's own files."""
+
+    buckets: str = Field(
+        "", description="further buckets that `s3://` addresses may name, by commas; `*`: all that the keys reach"
+    )
+    https: bool = Field(False, description="workers read `https://` addresses of public hosts")
+    https_hosts: str = Field("", description="only these hosts, by commas; `.example.com`: all below; empty: any")
+    https_seconds: Seconds = Field(30, description="most time for one image over HTTPS, with its redirects")
+
+
 class _RunningServicesSource(InitSettingsSource):
     """The embedded services that a `promptmill run` in this folder keeps running at this moment."""
 
@@ -120,12 +132,24 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings.model_validate({})
     dispatch: DispatchSettings = DispatchSettings.model_validate({})
     worker: WorkerSettings = WorkerSettings.model_validate({})
+    inputs: InputSettings = InputSettings.model_validate({})
     models_file: Path | None = Field(None, description="a models.toml of your own that extends the shipped one")
     data_dir: Path = Field(Path(".promptmill"), description="where embedded services keep their data")
     cli: dict[str, dict[str, Any]] = Field(
         default_factory=dict, description="options by command: [cli.run] workers = 2"
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
+
+    @property
+    def input_rules(self) -> InputRules:
+        """Which addresses of input images are read. The job's own bucket is always among them."""
+        named = _names(self.inputs.buckets)
+        return InputRules(
+            buckets=None if "*" in named else named | {self.s3.bucket},
+            https=self.inputs.https,
+            https_hosts=frozenset(name.lower() for name in _names(self.inputs.https_hosts)),
+            https_seconds=self.inputs.https_seconds,
+        )
 
     @classmethod
     def settings_customise_sources(
@@ -144,6 +168,10 @@ class Settings(BaseSettings):
         if any(_names_a_service(source()) for source in given):
             return given
         return (*given, _RunningServicesSource(settings_cls, data_dir))
+
+
+def _names(text: str) -> frozenset[str]:
+    return frozenset(name for part in text.split(",") if (name := part.strip()))
 
 
 def _names_a_service(values: dict[str, Any]) -> bool:

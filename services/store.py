@@ -63,6 +63,11 @@ class ObjectStore:
         """Where the objects lie, for messages: no secrets."""
         return f"s3://{self._bucket}/{self._prefix} at {self._endpoint}"
 
+    @property
+    def bucket(self) -> str:
+        """The bucket's name."""
+        return self._bucket
+
     def url(self, key: str) -> str:
         """The object's address as other tools write it."""
         return f"s3://{self._bucket}/{self._prefix}{key}"
@@ -79,6 +84,13 @@ class ObjectStore:
         """An object of another bucket (a user's input image), at most `limit` + 1 bytes of it."""
         with mapped_errors(bucket, self._endpoint, key):
             answer = self._client.get_object(Bucket=bucket, Key=key)
+            with closing(answer["Body"]) as body:
+                return bytes(body.read(limit + 1))
+
+    def get_at_most(self, key: str, limit: int) -> bytes:
+        """An object, at most `limit` + 1 bytes of it."""
+        with mapped_errors(self._bucket, self._endpoint, self._prefix + key):
+            answer = self._client.get_object(Bucket=self._bucket, Key=self._prefix + key)
             with closing(answer["Body"]) as body:
                 return bytes(body.read(limit + 1))
 

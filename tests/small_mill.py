@@ -26,12 +26,14 @@ from schemas.queues import RENDER_QUEUE
 from schemas.task import TaskMessage
 from services import jobs
 from services.broker import Broker
+from services.input_addresses import InputRules
 from services.ledger import JobProgress, Ledger, WorkerReport
 from services.settings import DispatchSettings, Settings, WorkerSettings
 from services.store import ObjectStore
 from workers.batches import BatchSizes
 from workers.engines.base import Renderer
 from workers.engines.flat import FlatRoom
+from workers.input_source import InputSource
 from workers.runner import RowsDone, Workplace, run_task
 
 JOB = "job"
@@ -192,6 +194,8 @@ class SmallMill:
             worker=f"w-{next(_workers)}",
             version="1",
             stopping=self.stopping,
+            inputs=InputSource(store or self.store, InputRules(frozenset({"bucket"}))),
+            max_pixels={},
         )
 
     def messages(self) -> list[TaskMessage]:

@@ -1,16 +1,15 @@
 """A row's input images, read from the store and made ready for its pipeline."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from PIL import Image
 
-from schemas.errors import BucketMissing, InvalidInput, ObjectMissing, StoreRefused
+from schemas.errors import InvalidInput
 from schemas.planned import UPSCALE_FACTOR, InputImage, PlannedRow
 from services.input_images import ImageLimits, check_mask_matches, fit, open_image, open_mask, working_size
-from services.store import ObjectStore
-
-FOREIGN = "s3://"
+from workers.input_source import InputSource
 
 
 @dataclass(frozen=True)
@@ -23,7 +22,7 @@ class LoadedInputs:
     sha256: dict[str, str]
 
 
-def load_inputs(store: ObjectStore, row: PlannedRow, limits: ImageLimits) -> LoadedInputs:
+def load_inputs(store: InputSource, row: PlannedRow, limits: ImageLimits) -> LoadedInputs:
     """Read and prepare a row's inputs.
 
     Raises:
@@ -56,20 +55,23 @@ def _working_size(row: PlannedRow, image: Image.Image) -> tuple[int, int]:
     return (row.width // factor if row.width else width), (row.height // factor if row.height else height)
 
 
-def _read(store: ObjectStore, planned: InputImage, limits: ImageLimits, name: str) -> bytes:
-    foreign = planned.address.startswith(FOREIGN)
-    # A bucket that cannot be read is the row's fault where the row named it; our own one is everybody's.
-    faults = (ObjectMissing, BucketMissing, StoreRefused) if foreign else (ObjectMissing,)
-    try:
-        if foreign:
-            bucket, _, key = planned.address.removeprefix(FOREIGN).partition("/")
-            data = store.get_foreign(bucket, key, limits.max_bytes)
-        else:
-            data = store.get(planned.address)
-    except faults as error:
-        raise InvalidInput(f"{name} {planned.address} cannot be read: {error}") from None
-    if len(data) > limits.max_bytes:
-        raise InvalidInput(f"{name} {planned.address} is larger than {limits.max_bytes} bytes")
-    if planned.sha256 is not None and hashlib.sha256(data).hexdigest() != planned.sha256:
-        raise InvalidInput(f"{name} {planned.address} is not the file that was submitted: its sha256 differs")
-    return data
+def check_output(row: PlannedRow, max_pixels: Mapping[str, int]) -> None:
+    """Whether the models can make images of these sizes: an input of unknown size decided them only now.
+
+    Args:
+        row: with its final sizes.
+        max_pixels: the most output pixels of a model, by its alias.
+
+    Raises:
+        InvalidInput: the input is too large for the model.
+    """
+    for stage in (row.at_stage(number) for number in range(row.stage_count)):
+        most = max_pixels.get(stage.model)
+        if most and stage.width and stage.height and stage.width * stage.height > most:
+            raise InvalidInput(
+                f"the output would be {stage.width} x {stage.height}; the limit of {stage.model} is {most:,} pixels"
+            )
+
+
+def _read(source: InputSource, planned: InputImage, limits: ImageLimits, name: str) -> bytes:
+    return source.read(planned, limits, name)

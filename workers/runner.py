@@ -7,7 +7,7 @@ the piece that names them; the ledger counts the task only when all its rows sta
 import logging
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -34,7 +34,8 @@ from services.store import ObjectStore
 from workers.batches import BatchSizes, cut
 from workers.commit import Committer
 from workers.engines.base import DeviceLost, Interrupted, Rendered, Renderer, Slot
-from workers.inputs import LoadedInputs, load_inputs
+from workers.input_source import InputSource
+from workers.inputs import LoadedInputs, check_output, load_inputs
 from workers.keeper import LeaseKeeper
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,8 @@ class Workplace:
     worker: str
     version: str
     stopping: threading.Event
+    inputs: InputSource
+    max_pixels: Mapping[str, int]
 
 
 def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
@@ -168,14 +171,16 @@ def _loaded(rows: Sequence[PlannedRow], place: Workplace, committer: Committer) 
     limits = place.settings.image_limits
     readers = ThreadPoolExecutor(INPUT_READERS, thread_name_prefix="inputs")
     try:
-        ahead = [readers.submit(load_inputs, place.store, row, limits) for row in rows[:ROWS_AHEAD]]
+        ahead = [readers.submit(load_inputs, place.inputs, row, limits) for row in rows[:ROWS_AHEAD]]
         for position, row in enumerate(rows):
             future = ahead.pop(0)
             following = position + ROWS_AHEAD
             if following < len(rows):
-                ahead.append(readers.submit(load_inputs, place.store, rows[following], limits))
+                ahead.append(readers.submit(load_inputs, place.inputs, rows[following], limits))
             try:
-                yield future.result()
+                loaded = future.result()
+                check_output(loaded.row, place.max_pixels)
+                yield loaded
             except InvalidInput as error:
                 committer.fail(row, error)
     finally:

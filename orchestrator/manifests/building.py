@@ -12,7 +12,7 @@ from orchestrator.manifests.names import INITIAL_IMAGE
 from orchestrator.manifests.options import ManifestOptions
 from orchestrator.manifests.stages import StageFault, StageFaults, given_stages
 from schemas.rows import ROW_TYPES, PipelineName, Row, stage_field
-from services.input_images import address_problem
+from services.input_addresses import address_problem
 
 CheckModel = Callable[[str, PipelineName], str | None]
 """What is wrong with an alias for a pipeline, or None: the catalogue's part."""

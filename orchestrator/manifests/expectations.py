@@ -16,10 +16,10 @@ _IN_WORDS = {
         "a letter or digit first, no dot or space last"
     ),
     "model": "an alias from the catalogue: letters, digits and . _ -",
-    "image": "a file or s3://bucket/key, 2,048 characters at most",
+    "image": "a file, s3://bucket/key or https://host/path, 2,048 characters at most",
     "loras": "up to 16 names of LoRAs in the catalogue, each with a weight from -10 to 10: name:0.8, other",
     "embeddings": "up to 16 names of embeddings in the catalogue: name, other",
-    "mask": "a file or s3://bucket/key, 2,048 characters at most",
+    "mask": "a file, s3://bucket/key or https://host/path, 2,048 characters at most",
     "then": f"a list of stages, {MAX_THEN} at most",
 }
 _MOST_REMEMBERED = 10_000

@@ -13,7 +13,8 @@ from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.reading import AuthoredRow
 from schemas.errors import InvalidInput
 from schemas.rows import Row, stage_field
-from services.input_images import ImageFacts, ImageLimits, check_local_image, check_mask_matches, is_local
+from services.input_addresses import InputRules, is_local
+from services.input_images import ImageFacts, ImageLimits, check_local_image, check_mask_matches
 
 _THREADS = 4
 # Rows in hand; enough to keep the threads busy.
@@ -63,11 +64,16 @@ class InputImages:
 
     Args:
         folder: what relative addresses are relative to: the manifest's folder, or the current one for standard input.
+        limits: of local files.
+        rules: which other addresses rows may name; None: the worker decides.
     """
 
-    def __init__(self, folder: Path, limits: ImageLimits, *, threads: int = _THREADS) -> None:
+    def __init__(
+        self, folder: Path, limits: ImageLimits, rules: InputRules | None = None, *, threads: int = _THREADS
+    ) -> None:
         self._folder = folder
         self._limits = limits
+        self._rules = rules
         self._threads = threads
         self._known: OrderedDict[tuple[str, int, int], Future[_Checked]] = OrderedDict()
 
@@ -83,12 +89,24 @@ class InputImages:
                 if row.pipeline == "txt2img" and not row.then and not waiting:
                     yield RowInputs(authored, None, None)
                     continue
-                local = {name: address for name, address in input_addresses(row).items() if is_local(address)}
+                addresses = input_addresses(row)
+                local = {name: address for name, address in addresses.items() if is_local(address)}
+                if len(local) < len(addresses) and not self._may_read(authored, addresses, faults):
+                    continue
                 waiting.append((authored, {name: self._submit(pool, address) for name, address in local.items()}))
                 if len(waiting) >= _WINDOW:
                     yield from self._finish(waiting.popleft(), faults)
             while waiting:
                 yield from self._finish(waiting.popleft(), faults)
+
+    def _may_read(self, authored: AuthoredRow, addresses: Mapping[str, str], faults: Faults) -> bool:
+        allowed = True
+        for field, address in addresses.items():
+            problem = None if self._rules is None or is_local(address) else self._rules.problem(address)
+            if problem is not None:
+                faults.add(authored.line, problem, field=field, value=address)
+                allowed = False
+        return allowed
 
     def _submit(self, pool: ThreadPoolExecutor, address: str) -> Future[_Checked]:
         path = self._folder / address

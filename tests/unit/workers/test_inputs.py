@@ -8,15 +8,25 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from schemas import keys
 from schemas.errors import BucketMissing, InvalidInput, ServiceError, StoreRefused, StoreUnavailable
 from schemas.planned import InputImage, PlannedRow
+from services.input_addresses import InputRules
 from services.input_images import ImageLimits
 from services.store import ObjectStore
 from tests.memory_store import MemoryStore
 from tests.small_mill import planned
-from workers.inputs import load_inputs
+from workers.input_source import InputSource
+from workers.inputs import LoadedInputs, check_output
+from workers.inputs import load_inputs as load_inputs_of
+from workers.web_images import WebImages
 
 LIMITS = ImageLimits(max_bytes=100_000, max_pixels=10_000)
+RULES = InputRules(frozenset({"bucket", "elsewhere"}))
+
+
+def load_inputs(store: ObjectStore, row: PlannedRow, limits: ImageLimits, rules: InputRules = RULES) -> LoadedInputs:
+    return load_inputs_of(InputSource(store, rules), row, limits)
 
 
 def png(width: int = 40, height: int = 24, colour: str = "red", mode: str = "RGB") -> bytes:
@@ -26,9 +36,10 @@ def png(width: int = 40, height: int = 24, colour: str = "red", mode: str = "RGB
 
 
 def added(store: MemoryStore, data: bytes, name: str = "image") -> InputImage:
-    key = f"jobs/job/inputs/{name}.png"
+    digest = hashlib.sha256(data).hexdigest()
+    key = keys.input_image("job", digest, "png")
     store.objects[key] = data
-    return InputImage(address=key, sha256=hashlib.sha256(data).hexdigest())
+    return InputImage(address=key, sha256=digest)
 
 
 def row(pipeline: str = "img2img", **changes: Any) -> PlannedRow:
@@ -96,7 +107,7 @@ class TestFaultsOfTheRow:
     def test_one_that_is_too_large(self, memory_store: MemoryStore) -> None:
         image = InputImage(address="s3://bucket/large.png")
         memory_store.objects["large.png"] = b"x" * 100_001
-        assert "larger than 100000 bytes" in self.refused(memory_store, row(image=image))
+        assert "larger than 100,000 bytes" in self.refused(memory_store, row(image=image))
         assert "10,000 in all" in self.refused(memory_store, row(image=added(memory_store, png(101, 100))))
 
     @pytest.mark.parametrize("data", [b"", b"text", png()[:60], b"GIF89a"])
@@ -110,7 +121,7 @@ class TestFaultsOfTheRow:
     @pytest.mark.parametrize("error", [BucketMissing("no bucket"), StoreRefused("not allowed")])
     def test_a_bucket_of_the_users_that_cannot_be_read(self, memory_store: MemoryStore, error: ServiceError) -> None:
         memory_store.fault = lambda verb, key: error
-        assert error.message in self.refused(memory_store, row(image=InputImage(address="s3://theirs/a.png")))
+        assert error.message in self.refused(memory_store, row(image=InputImage(address="s3://elsewhere/a.png")))
 
 
 class TestForeign:
@@ -126,7 +137,8 @@ class TestForeign:
     def test_a_real_store_gives_it(self, store: ObjectStore) -> None:
         store.put("photo #1?.png", png())
         address = store.url("photo #1?.png")
-        loaded = load_inputs(store, row(image=InputImage(address=address)), LIMITS)
+        rules = InputRules(frozenset({store.bucket}))
+        loaded = load_inputs(store, row(image=InputImage(address=address)), LIMITS, rules)
         assert loaded.sha256 == {"image": hashlib.sha256(png()).hexdigest()}
 
 
@@ -144,3 +156,49 @@ class TestFaultsOfTheStore:
         memory_store.fault = lambda verb, key: error
         with pytest.raises(type(error)):
             load_inputs(memory_store, row(image=image), LIMITS)
+
+
+class TestRules:
+    """The worker checks by its own settings: a plan is only an object in a store."""
+
+    @pytest.mark.parametrize(
+        ("address", "told"),
+        [
+            ("s3://theirs/a.png", "bucket 'theirs' is not allowed"),
+            ("https://images.example/a.png", "web addresses are off"),
+            ("/etc/passwd", "is no input that was uploaded"),
+            ("file:///etc/passwd", "is no input that was uploaded"),
+            ("a.png", "is no input that was uploaded"),
+            ("jobs/job/inputs/../job.json", "is no input that was uploaded"),
+            ("jobs/job/job.json", "is no input that was uploaded"),
+            ("jobs/job/plan/part-00000.jsonl", "is no input that was uploaded"),
+            ("http://169.254.169.254/", "is no input that was uploaded"),
+        ],
+    )
+    def test_what_they_forbid_is_not_asked_for(self, memory_store: MemoryStore, address: str, told: str) -> None:
+        image = InputImage(address=address)
+        with pytest.raises(InvalidInput, match=told):
+            load_inputs(memory_store, row(image=image), LIMITS)
+        mask = added(memory_store, png())
+        with pytest.raises(InvalidInput, match=told):
+            load_inputs(memory_store, row("inpaint", image=mask, mask=image), LIMITS)
+        assert [key for _, key in memory_store.asked if "inputs" not in key] == []
+
+    def test_an_image_of_the_web_is_judged_like_any_other(self, memory_store: MemoryStore) -> None:
+        class Web(WebImages):
+            def read(self, address: str, limit: int) -> bytes:
+                return png() if address.endswith("good") else b"GIF89a"
+
+        rules = InputRules(https=True)
+        source = InputSource(memory_store, rules, Web(rules))
+        good, bad = (InputImage(address=f"https://images.example/{name}") for name in ("good", "bad"))
+        assert load_inputs_of(source, row(image=good), LIMITS).sha256 == {"image": hashlib.sha256(png()).hexdigest()}
+        with pytest.raises(InvalidInput, match="a GIF"):
+            load_inputs_of(source, row(image=bad), LIMITS)
+
+    def test_an_output_that_its_model_cannot_make_is_the_rows_fault(self) -> None:
+        small = planned(0, width=64, height=64)
+        check_output(small, {"tiny": 64 * 64})
+        check_output(small, {})
+        with pytest.raises(InvalidInput, match="the output would be 64 x 64; the limit of tiny is 4,095 pixels"):
+            check_output(small, {"tiny": 64 * 64 - 1})

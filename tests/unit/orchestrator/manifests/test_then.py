@@ -89,7 +89,7 @@ UPSCALE = {"pipeline": "upscale"}
         ([UPSCALE, {"pipeline": "img2img", "strength": 2}], "then[1].strength = 2: expected a number above 0 to 1"),
         ([{"pipeline": "img2img", "width": 100}], "then[0].width = 100: must be a multiple of 8: 96 or 104"),
         ([{"pipeline": "inpaint"}], "then[0].mask: inpaint needs a mask"),
-        ([{"pipeline": "inpaint", "mask": "http://a/b"}], "then[0].mask = http://a/b: web addresses are not supported"),
+        ([{"pipeline": "inpaint", "mask": "http://a/b"}], "then[0].mask = http://a/b: of the web only https://"),
         ([UPSCALE | {"scheduler": "eulr"}], "then[0].scheduler = eulr: did you mean euler?"),
         ([UPSCALE | {"image": "a"}], "then[0].image = a: a stage takes the image of the stage before it"),
         ([UPSCALE | {"num_images": 2}], "then[0].num_images = 2: num_images belongs to the row"),
