@@ -2,7 +2,9 @@
 
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
 
 from schemas.errors import ServiceError
@@ -18,8 +20,18 @@ LOG_LINES = 15
 class LocalStack:
     """A context. The services start when it is entered; `start_work` starts the rest, once a job is submitted."""
 
-    def __init__(self, base: Settings, *, workers: int, gpus: str | None, exact: bool, safety: str | None) -> None:
+    def __init__(
+        self,
+        base: Settings,
+        *,
+        workers: int,
+        gpus: str | None,
+        exact: bool,
+        safety: str | None,
+        environment: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self._base = base
+        self._environment = environment
         self._processes = GuardedProcesses()
         self._logs = base.data_dir / "logs"
         self._fleet = ["--gpus", gpus] if gpus else ["--count", str(workers)]
@@ -44,7 +56,7 @@ class LocalStack:
 
     def start_work(self) -> None:
         """Start the orchestrator and the workers."""
-        environment = dict(os.environ) | as_environment(self.settings)
+        environment = dict(os.environ) | as_environment(self.settings) | dict(self._environment)
         self._start("orchestrator", ["orchestrator"], environment, 10)
         self._start("worker", ["worker", *self._fleet], environment, 30)
 

@@ -13,6 +13,7 @@ from typing import Any
 from orchestrator.importing.files import image_files
 from orchestrator.importing.ids import FreeIds, id_of_file
 from orchestrator.importing.inputs import InputFiles
+from orchestrator.importing.locating import with_files
 from orchestrator.importing.own import ADDRESS, one_image
 from orchestrator.importing.reading import Finding, FoundRow, read_image
 from orchestrator.importing.report import ImportReport, Tally
@@ -133,7 +134,7 @@ class Importer:
         row_id = self._ids.take(str(values["id"]))
         if row_id != values["id"]:
             self._find(Finding(str(file), "renamed", f"id {values['id']} is taken by another row: {row_id} here"))
-        row = self._located(values, file)
+        row = with_files(values, lambda sha256: self._file_of(sha256, file))
         self._write(row | {"id": row_id})
         self._tally.rows += 1
         self._tally.images += int(values.get("num_images", 1))
@@ -152,29 +153,18 @@ class Importer:
             self._tally.unknown_models[alias] += 1
         return found.values | {"model": alias}
 
-    def _located(self, value: Any, file: Path) -> Any:
-        """The row with the files of its inputs instead of their hashes, where they are found."""
-        if isinstance(value, dict):
-            return {name: self._located(inner, file) for name, inner in value.items()}
-        if isinstance(value, list):
-            return [self._located(inner, file) for inner in value]
-        if not isinstance(value, str) or not _names_content(value):
-            return value
-        sha256 = value.removeprefix(ADDRESS)
+    def _file_of(self, sha256: str, named_by: Path) -> str | None:
+        """The address of an input, seen from where the manifest will stand."""
         first = sha256 not in self._asked
         self._asked.add(sha256)
         self._tally.inputs += first
         path = self._inputs.find(sha256)
-        if path is None:
-            if first:
-                self._find(Finding(str(file), "missing_input", value))
-            return value
-        return os.path.relpath(path.resolve(), self._options.folder.resolve())
+        if path is not None:
+            return os.path.relpath(path.resolve(), self._options.folder.resolve())
+        if first:
+            self._find(Finding(str(named_by), "missing_input", f"{ADDRESS}{sha256}"))
+        return None
 
     def _find(self, finding: Finding) -> None:
         self._tally.find(finding)
         self._on_finding(finding)
-
-
-def _names_content(text: str) -> bool:
-    return len(text) == len(ADDRESS) + 64 and text.startswith(ADDRESS)
