@@ -1,6 +1,7 @@
 """One pass over a manifest: every fault and warning in it, and every row as it would be planned."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import NamedTuple
 
 from pydantic import Field
@@ -149,7 +150,8 @@ def _checked(
             )
         return None
 
-    rows = tally.count(read(request.path, request.options, faults, check_model=check_model))
+    options = replace(request.options, limits=request.options.limits.within(settings.manifest))
+    rows = tally.count(read(request.path, options, faults, check_model=check_model))
     base = request.base_folder or request.path.parent
     return InputImages(base, settings.worker.image_limits, settings.input_rules).attach(rows, faults)
 

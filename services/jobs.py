@@ -245,8 +245,18 @@ def read_plan_part(store: ObjectStore, job: str, part: int, round_id: str | None
 
 
 def parse_rows(data: bytes) -> list[PlannedRow]:
-    """Rows from the lines of a plan."""
-    return [PlannedRow.model_validate_json(line) for line in data.splitlines() if line]
+    """Rows from the lines of a plan.
+
+    Raises:
+        UnreadableObject: it is none: bytes that a garbage message named, or a plan of a later version.
+    """
+    try:
+        return [PlannedRow.model_validate_json(line) for line in data.splitlines() if line]
+    except ValidationError as error:
+        fault = error.errors(include_url=False, include_input=False)[0]
+        raise UnreadableObject(
+            f"these bytes are no rows of a plan: {fault['msg']}", hint="a message of another job, or a later version"
+        ) from None
 
 
 def write_piece(store: ObjectStore, key: str, lines: Iterable[ResultLine]) -> None:

@@ -98,6 +98,14 @@ class WorkerSettings(_Section):
         return ImageLimits(max_bytes=self.max_input_bytes, max_pixels=self.max_input_pixels)
 
 
+class ManifestSettings(_Section):
+    """What a manifest may cost to read, for those who submit what others wrote."""
+
+    max_rows: Count = Field(100_000_000, description="most rows of a manifest, those of a parameter space counted")
+    max_line_bytes: Count = Field(10_000_000, description="longest line, and with it the largest row, in bytes")
+    max_bytes: Count = Field(64 * 2**30, description="largest manifest in bytes, unpacked")
+
+
 class InputSettings(_Section):
     """Input images and masks that rows name: what is read beside the submitting user's own files."""
 
@@ -132,6 +140,7 @@ class Settings(BaseSettings):
     redis: RedisSettings = RedisSettings.model_validate({})
     dispatch: DispatchSettings = DispatchSettings.model_validate({})
     worker: WorkerSettings = WorkerSettings.model_validate({})
+    manifest: ManifestSettings = ManifestSettings.model_validate({})
     inputs: InputSettings = InputSettings.model_validate({})
     models_file: Path | None = Field(None, description="a models.toml of your own that extends the shipped one")
     data_dir: Path = Field(Path(".promptmill"), description="where embedded services keep their data")

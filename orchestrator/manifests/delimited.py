@@ -14,7 +14,6 @@ from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.source import NOT_UTF8, Line, Record, not_utf8
 from orchestrator.manifests.tsv import MAX_CELL, Cells, tsv_cells
 
-
 # A key of A1111's prompts file at the beginning of a line; `orchestrator.manifests.a1111` has them all.
 _A1111_LINE = re.compile(r"--(prompt|negative_prompt|seed|steps|cfg_scale|width|height|sampler_name|sd_model)\s")
 

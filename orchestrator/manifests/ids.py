@@ -1,5 +1,9 @@
-"""Ids that come twice, and ids that would name one file on a disk that does not tell upper from lower case."""
+"""Ids that come twice, and ids that one cannot tell apart: a disk that does not tell upper from lower case, or a reader
+who sees no difference between a composed and a decomposed letter, or a mark that has no width.
+"""
 
+import re
+import unicodedata
 from collections.abc import Callable, Iterable
 from types import TracebackType
 from typing import Any, Self
@@ -9,10 +13,24 @@ from orchestrator.manifests.hashes import MOST_REPEATED, HashIndex, Repeats
 from schemas.rows import default_row_id
 
 ID_TWICE = "id given twice"
-ONE_FILE = "differs from an earlier id in upper and lower case alone: macOS and Windows take the two for one file"
+ONE_FILE = (
+    "differs from an earlier id in case or in marks that cannot be seen: macOS and Windows take the two for one file"
+)
+# Letters and marks of the pattern of ids that show nothing: joiners, variation selectors, fillers (Unicode's property
+# Default_Ignorable_Code_Point, as far as the pattern lets them in).
+_UNSEEN = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
 
 Identified = tuple[int, dict[str, Any], Any]
 """A line, its values, and what this module does not look at."""
+
+
+def fold(row_id: str) -> str:
+    """Equal for ids that look alike or name one file on some disk: case, Unicode's spellings, marks without width."""
+    if row_id.isascii():
+        return row_id.lower()
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFD", _UNSEEN.sub("", row_id)).casefold())
 
 
 class IdIndex:
@@ -44,7 +62,7 @@ class IdIndex:
                 exact.add(hash(default_row_id(number)))
         if row_id is None:
             row_id = default_row_id(len(exact))
-        if self._folded is not None or row_id.casefold() != row_id:
+        if self._folded is not None or fold(row_id) != row_id:
             self._fold(row_id)
         exact.add(hash(row_id))
 
@@ -65,7 +83,7 @@ class IdIndex:
             assert self._exact is not None
             self._folded = HashIndex(**self._options)
             self._exact.copy_to(self._folded)  # so far all were the same folded
-        self._folded.add(hash(row_id.casefold()))
+        self._folded.add(hash(fold(row_id)))
 
 
 def report_repeated(ids: IdIndex, again: Callable[[], Iterable[Identified]], faults: Faults) -> None:
@@ -88,9 +106,11 @@ def report_repeated(ids: IdIndex, again: Callable[[], Iterable[Identified]], fau
                 message += "; a row without one is named by its number, from 0"
             faults.add(line, message, field="id", value=row_id, kind=ID_TWICE)
         elif folded is not exact:
-            first = folded.first(row_id.casefold(), line)
+            first = folded.first(fold(row_id), line)
             if first is not None:
-                faults.warn(line, f"line {first} has this id in another case", field="id", value=row_id, kind=ONE_FILE)
+                faults.warn(
+                    line, f"line {first} has this id in another spelling", field="id", value=row_id, kind=ONE_FILE
+                )
     if len(exact) == MOST_REPEATED:
         faults.add(None, f"more ids come twice: only the first {MOST_REPEATED:,} were compared", field="id")
 

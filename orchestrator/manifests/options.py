@@ -1,7 +1,7 @@
 """How a manifest is to be read: format, `--map`, `--set`, `--extra`, and limits against hostile files."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import TypeAdapter, ValidationError
@@ -14,6 +14,7 @@ from orchestrator.manifests.stages import StageFaults, given_stages
 from schemas.errors import SettingsError
 from schemas.rows import PIPELINES, ROW_TYPES, RowBase
 from schemas.samplers import scheduler_called
+from services.settings import ManifestSettings
 
 Format = Literal["jsonl", "csv", "tsv", "parquet", "text", "yaml", "json", "a1111"]
 FORMATS: tuple[Format, ...] = get_args(Format)
@@ -23,6 +24,7 @@ FORMATS: tuple[Format, ...] = get_args(Format)
 class ReadLimits:
     """What a manifest may cost to read. Sizes in bytes, after decompression."""
 
+    rows: int = 100_000_000
     line_bytes: int = 10_000_000
     nesting: int = 64
     total_bytes: int = 64 * 2**30
@@ -33,6 +35,16 @@ class ReadLimits:
     # YAML and JSON documents are held in memory: their text, and so many values.
     document_bytes: int = 64 * 2**20
     document_values: int = 1_000_000
+
+    def within(self, settings: ManifestSettings) -> "ReadLimits":
+        """These, and nowhere more than the settings allow."""
+        return replace(
+            self,
+            rows=min(self.rows, settings.max_rows),
+            line_bytes=min(self.line_bytes, settings.max_line_bytes),
+            total_bytes=min(self.total_bytes, settings.max_bytes),
+            document_bytes=min(self.document_bytes, settings.max_bytes),
+        )
 
 
 @dataclass(frozen=True)

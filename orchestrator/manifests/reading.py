@@ -56,6 +56,9 @@ def read(
     builder, records = opened
     with IdIndex() as ids:
         for position, (line, values, extra, coordinates) in enumerate(records):
+            if position >= options.limits.rows:
+                faults.add(line, f"more than {options.limits.rows:,} rows: split the manifest (or manifest.max_rows)")
+                break
             row = builder.build(line, values, extra)
             if row is None:
                 ids.add(given_id(values))

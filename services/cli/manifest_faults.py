@@ -5,6 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from rich.console import Console
 
 from schemas.errors import Fault, FaultGroup
+from services.cli.visible import visible
 
 SHOWN_LINES = 100
 """Of a kind; `--report FILE` has all."""
@@ -15,7 +16,7 @@ def show_groups(console: Console, groups: Iterable[FaultGroup], style: str) -> N
     """Print each kind: a few one by one, many under a heading."""
     for group in groups:
         for text in group_lines(group):
-            console.print(text, style=style, markup=False)
+            console.print(visible(text), style=style, markup=False)
 
 
 def group_lines(group: FaultGroup) -> Iterator[str]:

@@ -203,3 +203,10 @@ class TestOutages:
         monkeypatch.setattr("workers.runner.time.sleep", lambda seconds: None)
         run_task(active.message("0", 0), small_mill.place())
         assert counts(small_mill) == (1, 2, 0, 2)
+
+
+def test_bytes_that_are_no_rows_are_given_back_and_never_raised(small_mill: SmallMill) -> None:
+    garbage = open_job(small_mill, tasks_of(2)).message("0", 0).model_copy(update={"offset": 3})
+    assert run_task(garbage, small_mill.place()) == "given_back"
+    assert small_mill.ledger.flights(JOB) == []
+    assert "no rows of a plan" in small_mill.ledger.notes(JOB)[1]["0"]

@@ -1,5 +1,6 @@
 """Ids that come twice, at any size."""
 
+import json
 import random
 
 import pytest
@@ -55,6 +56,32 @@ def test_so_many_repeated_ids_are_told_each(manifest: Reader) -> None:
     assert found.faults.kinds == {("id", ID_TWICE): 22_998}
 
 
+@pytest.mark.parametrize(
+    "twin", ["cafe\u0301", "CAFÉ", "ca\u200dfé", "caf\ufe0fé", "c\u034fafé", "ca\u3164fé", "CAFE\u0301"]
+)
+def test_ids_that_look_alike_are_a_warning(manifest: Reader, twin: str) -> None:
+    found = manifest("a.csv", f"id,prompt\ncafé,a\nother,c\n{twin},b\n")
+    assert not found.texts
+    assert found.faults.warnings.kinds == {("id", ONE_FILE): 1}
+
+
+@pytest.mark.parametrize("other", ["cafe", "cafè", "сafé", "café-", "café1"])
+def test_ids_that_differ_in_letters_are_two(manifest: Reader, other: str) -> None:
+    found = manifest("a.csv", f"id,prompt\ncafé,a\n{other},b\n")
+    assert not found.texts
+    assert not found.faults.warnings.total
+
+
+@pytest.mark.parametrize(
+    "bad",
+    ["a\u202egnp", "\u200ba", "a\u200b", "a\u2066b", "../a", "a/b", "a\\b", "..", ".", "", " ", "a\x1b[2J", "a\tb",
+     "\ufeffa", "a\x85b", "CON:", "a*", "a?", "|", "~", "a\u2028b", "x" * 10_000],
+)  # fmt: skip
+def test_an_id_that_is_a_path_or_holds_controls_is_a_fault(manifest: Reader, bad: str) -> None:
+    found = manifest("a.jsonl", json.dumps({"id": bad, "prompt": "a"}))
+    assert [fault.field for fault in found.faults.kept] == ["id"]
+
+
 @pytest.mark.parametrize("rows", ["fox,a\nFox,b\n", "Fox,a\nfox,b\n", "ÉTÉ,a\nété,b\n", "a,a\nb,b\nB,c\n"])
 def test_ids_that_differ_in_case_alone_are_a_warning(manifest: Reader, rows: str) -> None:
     found = manifest("a.csv", "id,prompt\n" + rows)
@@ -66,7 +93,7 @@ def test_an_id_given_twice_is_found_behind_one_in_another_case(manifest: Reader)
     found = manifest("a.csv", "id,prompt\nFox,a\nfox,b\nfox,c\n")
     assert found.texts == ["line 4, id = fox: line 3 has this id as well"]
     assert [str(warning) for warning in found.faults.warnings.kept] == [
-        "line 3, id = fox: line 2 has this id in another case"
+        "line 3, id = fox: line 2 has this id in another spelling"
     ]
 
 
