@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import DPTConfig, DPTForDepthEstimation, DPTImageProcessorPil
 
-from models.training import data, draw, loop, txt2img, unet
+from models.training import compiled, data, draw, loop, txt2img, unet
 
 ESTIMATOR = loop.Recipe("estimator", steps=1_500, batch=32, rate=1e-3, warmup=100, averaging=0.995, seed=4)
-RECIPE = loop.Recipe("depth", steps=2_500, batch=32, rate=5e-4, warmup=100, averaging=0.998, seed=5)
+RECIPE = loop.Recipe(
+    "depth", steps=2_500, batch=32, rate=1e-3, warmup=100, averaging=0.998, seed=5, halved=True, muon=True
+)
 CHANNELS = 5
 COUNT = 16_000  # scenes
 
@@ -99,4 +101,4 @@ def train(work: Path, parts: txt2img.Parts, source: UNet2DConditionModel, recipe
         given = torch.cat([noised, condition(txt2img.floats(near[chosen]))], 1)
         return unet.v_loss(model, given, steps, unet.dropped(words, empty, rng), v)
 
-    return loop.fit(recipe, unet.widened(source, CHANNELS), loss_of, work)
+    return loop.fit(recipe, unet.widened(source, CHANNELS), loss_of, work, compiled.compile_blocks)

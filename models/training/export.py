@@ -15,6 +15,7 @@ from typing import Any
 import diffusers
 import torch
 from diffusers import (
+    AutoencoderKL,
     DDIMScheduler,
     DiffusionPipeline,
     StableDiffusionDepth2ImgPipeline,
@@ -33,7 +34,7 @@ from transformers import (
     DPTForDepthEstimation,
 )
 
-from models.training import data, depth, unet, upscale
+from models.training import data, depth, loop, unet, upscale
 
 SHARED = {
     "vae": ["diffusers", "AutoencoderKL"],
@@ -145,6 +146,18 @@ def open_pipeline(out: Path, name: str) -> DiffusionPipeline:
     pipeline = kind.from_pretrained(out / folder, **settings)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
+
+
+def open_standing(out: Path) -> dict[str, Any]:
+    """What further training takes as it is, by stage: frozen, in float32."""
+    models: dict[str, nn.Module] = {
+        "vae": AutoencoderKL.from_pretrained(out / "base" / "vae", local_files_only=True),
+        "clip": CLIPModel.from_pretrained(out / "clip", local_files_only=True),
+        "estimator": DPTForDepthEstimation.from_pretrained(out / "depth" / "depth_estimator", local_files_only=True),
+    }
+    for name, model in models.items():
+        models[name] = model.float().requires_grad_(False).eval().to(loop.device())
+    return {**models, "tokenizer": CLIPTokenizer.from_pretrained(out / "base" / "tokenizer", local_files_only=True)}
 
 
 def open_schedule(out: Path) -> DDIMScheduler:

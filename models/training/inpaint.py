@@ -13,10 +13,12 @@ from diffusers import UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.training import data, loop, txt2img, unet
+from models.training import compiled, data, loop, txt2img, unet
 from models.training.scenes import Scene, Thing
 
-RECIPE = loop.Recipe("inpaint", steps=3_000, batch=32, rate=5e-4, warmup=100, averaging=0.998, seed=2)
+RECIPE = loop.Recipe(
+    "inpaint", steps=3_000, batch=32, rate=1e-3, warmup=100, averaging=0.998, seed=2, halved=True, muon=True
+)
 COUNT = 16_000  # scenes with a mask each
 CHANNELS = 9
 
@@ -85,4 +87,4 @@ def train(work: Path, parts: txt2img.Parts, source: UNet2DConditionModel, recipe
         given = torch.cat([noised, txt2img.floats(small[chosen]), txt2img.floats(left[chosen])], 1)
         return unet.v_loss(model, given, steps, unet.dropped(words, empty, rng), v)
 
-    return loop.fit(recipe, unet.widened(source, CHANNELS), loss_of, work)
+    return loop.fit(recipe, unet.widened(source, CHANNELS), loss_of, work, compiled.compile_blocks)

@@ -16,6 +16,10 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from models.training import muon
+
+BETAS = (0.9, 0.99)
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -31,15 +35,19 @@ class Recipe:
     seed: int = 0
     save_every: float = 120.0  # seconds
     low_precision: bool = True  # bfloat16 in the matrix products, float32 weights
+    halved: bool = False  # a bfloat16 twin, channels last, makes the gradients: most of a step's time on a CPU
+    muon: bool = False  # see muon.py
+    falling: float = 1.0  # last share of the steps, in which the rate falls; before it is constant
 
 
 @dataclass
 class Run:
-    """What a checkpoint holds."""
+    """What a checkpoint holds, and the twin that makes the gradients (the model itself unless `halved`)."""
 
     model: nn.Module
     mean: nn.Module
     optimizer: torch.optim.AdamW
+    twin: nn.Module
     step: int = 0
     seconds: float = 0.0
 
@@ -52,19 +60,37 @@ def device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def like(model: nn.Module, batch: Tensor) -> Tensor:
+    """A batch (n, c, h, w) in the precision and layout of the model, which may be a twin."""
+    dtype = next(model.parameters()).dtype
+    layout = torch.contiguous_format if dtype == torch.float32 else torch.channels_last
+    return batch.to(dtype, memory_format=layout)
+
+
 def _rate_at(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then a cosine down to a fiftieth (Loshchilov & Hutter 2017)."""
+    """Linear warm-up, then a cosine down to a fiftieth (Loshchilov & Hutter 2017), begun late if `falling` says so.
+
+    While the rate is constant, `steps` may be changed from one run to the next.
+    """
     if step < recipe.warmup:
         return recipe.rate * (step + 1) / recipe.warmup
-    share = min(1.0, (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup))
+    span = max(1.0, (recipe.steps - recipe.warmup) * recipe.falling)
+    share = min(1.0, max(0.0, 1 - (recipe.steps - step) / span))
     return recipe.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
 def _start(recipe: Recipe, model: nn.Module, folder: Path) -> Run:
     """A fresh run, or the one whose checkpoint lies in the folder."""
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=(0.9, 0.99), weight_decay=recipe.decay)
+    optimizer: torch.optim.AdamW
+    if recipe.muon:
+        optimizer = muon.muon(model, recipe.rate, BETAS, recipe.decay)
+    else:
+        optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=BETAS, weight_decay=recipe.decay)
     mean = copy.deepcopy(model).requires_grad_(False)
-    run = Run(model, mean, optimizer)
+    twin = model
+    if recipe.halved:
+        twin = copy.deepcopy(model).bfloat16().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    run = Run(model, mean, optimizer, twin)
     path = folder / "checkpoint.pt"
     if path.exists():
         held = torch.load(path, map_location=device(), weights_only=True)
@@ -98,15 +124,27 @@ def _average(run: Run, decay: float) -> None:
     torch._foreach_lerp_([m for m, _ in pairs], [p.detach() for _, p in pairs], 1 - keep)
 
 
+def _gradients(run: Run, recipe: Recipe, loss_of: Loss, rng: torch.Generator) -> Tensor:
+    """The loss; its gradients are left at the model's weights."""
+    pairs = list(zip(run.model.parameters(), run.twin.parameters(), strict=True))
+    if recipe.halved:
+        with torch.no_grad():
+            torch._foreach_copy_([twin for _, twin in pairs], [own.detach() for own, _ in pairs])
+    run.twin.zero_grad(set_to_none=True)
+    with torch.autocast(device().type, torch.bfloat16, enabled=recipe.low_precision and not recipe.halved):
+        loss = loss_of(run.twin, run.step, rng)
+    loss.backward()  # type: ignore[no-untyped-call]
+    if recipe.halved:
+        for own, twin in pairs:
+            own.grad = None if twin.grad is None else twin.grad.to(own.dtype).contiguous()
+    return loss
+
+
 def _one_step(run: Run, recipe: Recipe, loss_of: Loss) -> float:
     rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + run.step)
     for group in run.optimizer.param_groups:
         group["lr"] = _rate_at(recipe, run.step)
-    where = device().type
-    with torch.autocast(where, torch.bfloat16, enabled=recipe.low_precision):
-        loss = loss_of(run.model, run.step, rng)
-    run.optimizer.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
+    loss = _gradients(run, recipe, loss_of, rng)
     nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
     run.optimizer.step()
     _average(run, recipe.averaging)
@@ -114,11 +152,18 @@ def _one_step(run: Run, recipe: Recipe, loss_of: Loss) -> float:
     return float(loss.detach())
 
 
-def fit(recipe: Recipe, model: nn.Module, loss_of: Loss, work: Path) -> nn.Module:
-    """Train (or go on training) and return the model with the averaged weights, in eval mode."""
+def fit(
+    recipe: Recipe, model: nn.Module, loss_of: Loss, work: Path, prepare: Callable[[nn.Module], None] | None = None
+) -> nn.Module:
+    """Train (or go on training) and return the model with the averaged weights, in eval mode.
+
+    `prepare` may change how (not what) the module computes that makes the gradients.
+    """
     folder = work / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
     run = _start(recipe, model.to(device()).train(), folder)
+    if prepare is not None and recipe.halved:
+        prepare(run.twin)
     saved = began = time.monotonic()
     before, losses = run.seconds, []
     with (folder / "log.jsonl").open("a") as log:

@@ -1,7 +1,11 @@
-"""Train all built-in models from nothing: `python -m models.training.train --work DIR [--only vae]`.
+"""Train all built-in models: `python -m models.training.train --work DIR [--only vae] [--from DIR]`.
 
 The order: the codec, CLIP, then the UNets; each stage resumes from its last checkpoint in the work folder, and
 a stage that is done is only loaded. Stopping and starting again at any time is safe.
+
+With `--from`, trained models go on: the codec, CLIP, the tokenizer and the depth estimator are taken as they are
+(the UNets know their latents and their words), the decoder and the txt2img UNet start from what lies there, and
+the inpainting and depth UNets, as ever, from the txt2img one.
 """
 
 from __future__ import annotations
@@ -18,7 +22,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTokenizer, DPTForDepthEstimation
 
-from models.training import clip, depth, export, inpaint, loop, tokenizer, txt2img, upscale, vae
+from models.training import clip, depth, export, inpaint, loop, tokenizer, txt2img, unet, upscale, vae
 
 STAGES = ("vae", "clip", "txt2img", "decoder", "inpaint", "upscale", "estimator", "depth")
 log = logging.getLogger("models.training")
@@ -27,10 +31,10 @@ log = logging.getLogger("models.training")
 class Workshop:
     """The stages, each run at most once, on whose results the later ones stand."""
 
-    def __init__(self, work: Path, steps: dict[str, int] | None = None) -> None:
-        """Everything is kept below the work folder; `steps` shortens or lengthens stages."""
-        self.work, self.steps = work, steps or {}
-        self.done: dict[str, Any] = {}
+    def __init__(self, work: Path, steps: dict[str, int] | None = None, source: Path | None = None) -> None:
+        """Everything is kept below the work folder; `steps` shortens or lengthens stages; `source`: see `--from`."""
+        self.work, self.steps, self.source = work, steps or {}, source
+        self.done: dict[str, Any] = {} if source is None else export.open_standing(source)
 
     def _recipe(self, recipe: loop.Recipe) -> loop.Recipe:
         return replace(recipe, steps=self.steps.get(recipe.name, recipe.steps))
@@ -66,7 +70,8 @@ class Workshop:
     def txt2img(self) -> UNet2DConditionModel:
         """The UNet that the others start from."""
         recipe = self._recipe(txt2img.RECIPE)
-        return self._stage("txt2img", lambda: txt2img.train(self.work, self.parts(), recipe))
+        start = None if self.source is None else unet.opened(self.source / "base" / "unet")
+        return self._stage("txt2img", lambda: txt2img.train(self.work, self.parts(), recipe, start))
 
     def inpaint(self) -> UNet2DConditionModel:
         """Nine channels in."""
@@ -90,10 +95,14 @@ class Workshop:
 
 
 def run(
-    work: Path, stages: Sequence[str] = STAGES, out: Path | None = None, steps: dict[str, int] | None = None
+    work: Path,
+    stages: Sequence[str] = STAGES,
+    out: Path | None = None,
+    steps: dict[str, int] | None = None,
+    source: Path | None = None,
 ) -> None:
     """Train the stages, and write what is trained to `out` if given."""
-    shop = Workshop(work, steps)
+    shop = Workshop(work, steps, source)
     for stage in stages:
         getattr(shop, stage)()
     if out is None:
@@ -115,6 +124,7 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--work", type=Path, required=True, help="folder for data, checkpoints and logs")
     ask.add_argument("--only", choices=STAGES, action="append", help="these stages, and what they stand on")
+    ask.add_argument("--from", dest="source", type=Path, metavar="DIR", help="go on with the trained models there")
     ask.add_argument("--out", type=Path, help="write the trained models to this folder")
     ask.add_argument("--steps", type=_steps, action="append", default=[], metavar="STAGE=STEPS")
     ask.add_argument("--threads", type=int, help="CPU threads; one is fastest where the cores are shared")
@@ -122,7 +132,7 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if said.threads:
         torch.set_num_threads(said.threads)
-    run(said.work, said.only or STAGES, said.out, dict(said.steps))
+    run(said.work, said.only or STAGES, said.out, dict(said.steps), said.source)
 
 
 if __name__ == "__main__":

@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from transformers import CLIPModel, CLIPTokenizer
 
-from models.training import data, loop, unet
+from models.training import compiled, data, loop, unet
 
 COUNT = 20_000  # scenes, of those that the codec and CLIP see
-RECIPE = loop.Recipe("txt2img", steps=20_000, batch=32, rate=1e-3, warmup=200, averaging=0.998)
+RECIPE = loop.Recipe(
+    "txt2img", steps=20_000, batch=32, rate=2e-3, warmup=100, averaging=0.998, halved=True, muon=True, falling=0.3
+)
 
 
 @dataclass(frozen=True)
@@ -49,15 +51,20 @@ def floats(array: NDArray[Any]) -> Tensor:
 def conditions(work: Path, parts: Parts) -> Conditions:
     """Latents and text states of all training scenes, made once."""
     folder = work / "data"
-    latents = data.cached(folder / "latents.npy", lambda: unet.encode(parts.codec, data.pictures(work)[:COUNT]))
+    latents = data.cached(
+        folder / f"latents-{COUNT}.npy", lambda: unet.encode(parts.codec, data.pictures(work)[:COUNT])
+    )
     words = data.cached(
-        folder / "states.npy", lambda: unet.states(parts.text, parts.tokenizer, data.caption_list(work)[:COUNT])
+        folder / f"states-{COUNT}.npy",
+        lambda: unet.states(parts.text, parts.tokenizer, data.caption_list(work)[:COUNT]),
     )
     return Conditions(latents, words, unet.states(parts.text, parts.tokenizer, [""]))
 
 
-def train(work: Path, parts: Parts, recipe: loop.Recipe = RECIPE) -> UNet2DConditionModel:
-    """Train from nothing."""
+def train(
+    work: Path, parts: Parts, recipe: loop.Recipe = RECIPE, source: UNet2DConditionModel | None = None
+) -> nn.Module:
+    """Train from nothing, or from a UNet that knows something."""
     torch.manual_seed(recipe.seed)
     known, process = conditions(work, parts), unet.Diffusion()
 
@@ -67,4 +74,4 @@ def train(work: Path, parts: Parts, recipe: loop.Recipe = RECIPE) -> UNet2DCondi
         noised, steps, v = process.pose(clean, rng)
         return unet.v_loss(model, noised, steps, unet.dropped(words, empty, rng), v)
 
-    return loop.fit(recipe, unet.build(), loss_of, work)
+    return loop.fit(recipe, unet.build() if source is None else source, loss_of, work, compiled.compile_blocks)

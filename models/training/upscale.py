@@ -15,9 +15,12 @@ from diffusers import DDPMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.training import data, draw, loop, txt2img, unet
+from models.training import compiled, data, draw, loop, txt2img, unet
 
-RECIPE = loop.Recipe("upscale", steps=6_000, batch=12, rate=1e-3, warmup=150, averaging=0.998, seed=3)
+RECIPE = loop.Recipe(
+    "upscale", steps=6_000, batch=12, rate=1e-3, warmup=150, averaging=0.998, seed=3, halved=True, muon=True
+)
+NOISY = 0.3  # the small picture says what is where; edges are settled where there is little noise
 CHANNELS = 7
 PIECE = 128  # side of a training piece of the large picture
 COUNT = 3_000  # pieces
@@ -66,7 +69,7 @@ def pieces(work: Path, count: int = COUNT) -> NDArray[np.uint8]:
 def train(work: Path, parts: txt2img.Parts, recipe: loop.Recipe = RECIPE) -> nn.Module:
     """Train from nothing."""
     torch.manual_seed(recipe.seed)
-    large, process = pieces(work), unet.Diffusion()
+    large, process = pieces(work), unet.Diffusion(NOISY)
     latents = data.cached(work / "data" / "piece-latents.npy", lambda: unet.encode(parts.codec, large))
     small = data.cached(work / "data" / "piece-small.npy", lambda: shrunk(large))
     words = txt2img.floats(unet.states(parts.text, parts.tokenizer, data.caption_list(work)[: len(large) // 3]))
@@ -83,4 +86,4 @@ def train(work: Path, parts: txt2img.Parts, recipe: loop.Recipe = RECIPE) -> nn.
         said = unet.dropped(words[torch.from_numpy(chosen // 3)], empty, rng)
         return unet.v_loss(model, given, steps, said, v, class_labels=level)
 
-    return loop.fit(recipe, build(), loss_of, work)
+    return loop.fit(recipe, build(), loss_of, work, compiled.compile_blocks)

@@ -16,10 +16,12 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
-from models.training import data, loop
+from models.training import compiled, data, loop
 
 RECIPE = loop.Recipe("vae", steps=4_000, batch=24, rate=2e-3, averaging=0.998)
-DECODER = loop.Recipe("decoder", steps=4_000, batch=24, rate=1e-3, averaging=0.998, seed=1)
+DECODER = loop.Recipe(
+    "decoder", steps=4_000, batch=24, rate=1e-3, averaging=0.998, seed=1, halved=True, muon=True, falling=0.3
+)
 LATENT_PULL = 1e-5
 SCALING = 0.08333  # StableDiffusionUpscalePipeline sets its codec to this, whatever was asked for
 CROP_SHARE = 0.2
@@ -100,12 +102,12 @@ def train_decoder(work: Path, codec: AutoencoderKL, recipe: loop.Recipe = DECODE
             amount = 0.1 * torch.rand(len(true), 1, 1, 1, generator=rng).to(true.device)
             amount[len(true) // 2 :] = 0
             latents = latents + amount * noise / codec.config.scaling_factor
-        out: Tensor = model(latents).float()
+        out: Tensor = model(loop.like(model, latents)).float()
         loss: Tensor = reconstruction_loss(out, true) + SQUARED * (out - true).square().mean()
         return loss
 
     part = _Decoder(codec)
-    tuned = loop.fit(recipe, part, loss_of, work)
+    tuned = loop.fit(recipe, part, loss_of, work, compiled.compile_blocks)
     codec.decoder.load_state_dict(tuned.decoder.state_dict())  # type: ignore[union-attr]
     codec.post_quant_conv.load_state_dict(tuned.first.state_dict())  # type: ignore[union-attr]
     codec.requires_grad_(False).eval()

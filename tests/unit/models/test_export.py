@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.training import clip, depth, export, render, scenes, tokenizer, unet, upscale, vae  # noqa: E402
+from models.training import clip, depth, export, render, scenes, tokenizer, train, unet, upscale, vae  # noqa: E402
 
 pytestmark = [
     pytest.mark.engine,
@@ -69,3 +69,15 @@ def test_the_text_tower_is_that_of_clip(exported: Path) -> None:
 def test_nothing_is_stored_twice_but_the_text_tower(exported: Path) -> None:
     assert [p.parent.name for p in sorted(exported.rglob("*.safetensors"))].count("vae") == 1
     assert sum(p.stat().st_size for p in exported.rglob("*") if p.is_file()) < 48e6
+
+
+def test_training_goes_on_from_exported_models(exported: Path, tmp_path: Path) -> None:
+    shop = train.Workshop(tmp_path, source=exported)
+    assert torch.equal(
+        shop.vae().decoder.conv_in.weight, export.open_pipeline(exported, "txt2img").vae.decoder.conv_in.weight
+    )
+    for model in (shop.vae(), shop.clip(), shop.estimator()):
+        assert {(p.dtype, p.requires_grad) for p in model.parameters()} == {(torch.float32, False)}
+    start = unet.opened(exported / "base" / "unet")
+    assert {(p.dtype, p.requires_grad) for p in start.parameters()} == {(torch.float32, True)}
+    assert unet.widened(start, 9).conv_in.weight[:, :4].equal(start.conv_in.weight)

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.training import loop, tokenizer  # noqa: E402
+from models.training import loop, tokenizer, unet  # noqa: E402
 
 pytestmark = pytest.mark.engine
 RECIPE = loop.Recipe("line", steps=40, batch=4, rate=1e-2, warmup=5, low_precision=False)
@@ -61,3 +61,14 @@ def test_any_script_tokenizes_and_comes_back(tmp_path: Path, text: str) -> None:
 def test_a_word_of_the_captions_is_one_token(tmp_path: Path) -> None:
     words = tokenizer.build(tmp_path)
     assert len(words("a red circle to the left of two gray crosses").input_ids) == 10 + 2
+
+
+def test_more_than_half_of_the_steps_are_those_where_the_words_are_learned() -> None:
+    rng = torch.Generator().manual_seed(0)
+    clean = torch.zeros(1000, 4, 2, 2)
+    noised, steps, v = unet.Diffusion().pose(clean, rng)
+    assert int((steps >= unet.LOST).sum()) == pytest.approx(1000 * unet.NOISY, abs=2)
+    assert {0, unet.STEPS - 1} <= set(steps.tolist())
+    last = steps == unet.STEPS - 1
+    assert torch.equal(v[last], torch.zeros_like(v[last]))  # pure noise asks for the picture alone
+    assert float(noised[last].std()) == pytest.approx(1.0, abs=0.2)
