@@ -117,7 +117,7 @@ def _planned(
         position, line, row, coordinates = checked.authored
         inputs = planned_inputs(plan.job, checked)
         prototype = planner.prototype(row, inputs)
-        if prototype.broken or row.then:
+        if prototype.broken:
             _report_broken(line, row, prototype, faults)
         lint.look(line, row, prototype, inputs)
         plan.inputs(checked)
@@ -128,8 +128,6 @@ def _planned(
 
 
 def _report_broken(line: int, row: Row, prototype: Prototype, faults: Faults) -> None:
-    if row.then:
-        faults.add(line, "stages cannot be rendered yet", field="then")
     for name, message in prototype.broken:
         faults.add(line, message, field=name, value=_value(row, name))
 

@@ -35,7 +35,7 @@ PROBLEMS_KEPT = 100
 _IMAGE_COLUMNS = [
     name
     for name in SCHEMA.names
-    if name not in ("part", "status", "dropped", "error_class", "error_message", "attempts", "extra")
+    if name not in ("part", "status", "dropped", "error_class", "error_message", "attempts", "keep", "stages", "extra")
 ]
 _FAILED_COLUMNS = ["id", "index", "status", "error_class", "error_message", "attempts", "pipeline", "model", "prompt"]
 _FAILED_COLUMNS += ["negative_prompt", "width", "height", "steps", "guidance_scale", "scheduler", "seed", "worker"]
@@ -198,7 +198,7 @@ class _Fetch:
                         _write(failures, _columns(row_lines(part.part, row, outcome)[0], _FAILED_COLUMNS))
                     continue
                 self.report.rows_done += 1
-                names = self._names.of(row)
+                names = self._names.by_image(row)
                 lines = row_lines(part.part, row, outcome)
                 for image, line in zip(outcome.images, lines, strict=True):
                     last = image is outcome.images[-1]
@@ -206,7 +206,7 @@ class _Fetch:
                         self.report.dropped += 1
                         self._rows += last
                         continue
-                    name = names[image.image]
+                    name = names[image.image, image.stage]
                     yield _Wanted(name, image, image.key, {"file_name": name} | _columns(line, _IMAGE_COLUMNS), last)
 
     def _fetch(self, wanted: _Wanted) -> _Fetched:
@@ -245,14 +245,16 @@ class _Fetch:
     def _tell(self) -> None:
         if self._on_progress is not None:
             totals, report = self._document.totals, self.report
-            self._on_progress(FetchProgress(self._rows, report.images, report.bytes, totals.rows, totals.images))
+            images = totals.images + totals.earlier_images
+            self._on_progress(FetchProgress(self._rows, report.images, report.bytes, totals.rows, images))
 
     def still_missing(self) -> str:
         """How much is still to come: exactly where the job was finalized, else by the mean of the images so far."""
         report = self.report
         total = self._total_bytes
         if total is None and report.images:
-            total = report.bytes * self._document.totals.images // report.images
+            totals = self._document.totals
+            total = report.bytes * (totals.images + totals.earlier_images) // report.images
         size = "" if total is None else f"about {byte_size(max(0, total - report.bytes))} are still to come: "
         return f"{size}make room and run the same command again, or name another folder; what was fetched is kept"
 

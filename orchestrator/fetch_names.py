@@ -1,5 +1,7 @@
 """Names of fetched files: `ID.png`, or `ID-K.png` for a row with more than one image.
 
+Where the images of a chain's earlier stages are kept, theirs end with the stage: `ID-s0.png`, `ID-K-s0.png`.
+
 A name depends on the plan alone, never on what lies in the folder. Where two images would get the same name on a
 disk that does not tell case (or Unicode's spellings) apart, or on any disk (row `a-1`, and image 1 of row `a`), all
 rows concerned get `ID~INDEX` instead: no row id holds a `~`, so that these names are free.
@@ -32,11 +34,18 @@ class FileNames:
         self._doubled = doubled
 
     def of(self, row: PlannedRow) -> list[str]:
-        """A file name for each image of a row, in order."""
-        stems = _stems(_short(row.id), row.num_images)
+        """A file name for each image of a row's last stage, in order; then for those of its first one, and so on."""
+        earlier = len(row.then) if row.keep == "all" else 0
+        stems = _stems(_short(row.id), row.num_images, earlier)
         if self._doubled and not self._doubled.isdisjoint(map(stem_hash, stems)):
-            stems = _stems(f"{_short(row.id)}~{row.index:06d}", row.num_images)
+            stems = _stems(f"{_short(row.id)}~{row.index:06d}", row.num_images, earlier)
         return [f"{stem}.{keys.EXTENSIONS[row.format]}" for stem in stems]
+
+    def by_image(self, row: PlannedRow) -> dict[tuple[int, int], str]:
+        """A file name for each image that a row keeps, by its number and its stage."""
+        stages = [len(row.then), *range(len(row.then))]
+        places = [(number, stage) for stage in stages for number in range(row.num_images)]
+        return dict(zip(places, self.of(row), strict=False))
 
 
 def file_names(store: ObjectStore, document: JobDocument) -> FileNames:
@@ -60,11 +69,14 @@ def file_names(store: ObjectStore, document: JobDocument) -> FileNames:
 
 def _hashes(line: bytes) -> Iterator[int]:
     row = orjson.loads(line)
-    return map(stem_hash, _stems(_short(row["id"]), row.get("num_images", 1)))
+    earlier = len(row.get("then", ())) if row.get("keep") == "all" else 0
+    return map(stem_hash, _stems(_short(row["id"]), row.get("num_images", 1), earlier))
 
 
-def _stems(base: str, images: int) -> list[str]:
-    return [base] if images == 1 else [f"{base}-{number}" for number in range(images)]
+def _stems(base: str, images: int, earlier: int) -> list[str]:
+    """`earlier`: stages before the last whose images are kept."""
+    last = [base] if images == 1 else [f"{base}-{number}" for number in range(images)]
+    return last + [f"{stem}{keys.stage_suffix(stage)}" for stage in range(earlier) for stem in last]
 
 
 def _short(name: str) -> str:

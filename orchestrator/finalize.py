@@ -13,14 +13,13 @@ from pathlib import Path
 
 from orchestrator.gallery import HTML, Gallery
 from orchestrator.local_disk import local_disk, scratch_folder
-from orchestrator.metadata_table import MetadataWriter, row_lines
+from orchestrator.metadata_table import MetadataWriter, image_units, row_lines
 from orchestrator.outcomes import PartOutcomes, read_outcomes
 from schemas import keys
 from schemas.errors import JobConflict
 from schemas.job import JobDocument, Summary
 from schemas.planned import PlannedRow
 from schemas.result import ResultLine
-from schemas.units import units
 from services import jobs
 from services.failpoints import failpoint
 from services.store import ObjectStore
@@ -33,6 +32,7 @@ class _Tally:
     rows: int = 0
     done: int = 0
     images: int = 0
+    earlier_images: int = 0
     dropped: int = 0
     flagged: int = 0
     bytes: int = 0
@@ -52,11 +52,14 @@ class _Tally:
             return
         self.done += 1
         for image in outcome.images:
+            self.bytes += image.bytes or 0
+            self.units += image_units(row, outcome, image)
+            if image.stage < outcome.last_stage:
+                self.earlier_images += image.key is not None
+                continue
             self.images += image.key is not None
             self.dropped += image.dropped
             self.flagged += bool(image.flagged)
-            self.bytes += image.bytes or 0
-            self.units += units(image.width, image.height, row.steps)
 
 
 def finalize(
@@ -124,6 +127,7 @@ def _summary(
         failed=tally.failures.total(),
         cancelled=tally.missing,
         images=tally.images,
+        earlier_images=tally.earlier_images,
         dropped=tally.dropped,
         flagged=tally.flagged,
         bytes=tally.bytes,
@@ -140,6 +144,11 @@ def _summary(
 
 def _caption(summary: Summary) -> str:
     counts = {"rows done": summary.done, "failed": summary.failed, "cancelled": summary.cancelled}
-    counts |= {"images": summary.images, "dropped": summary.dropped, "flagged": summary.flagged}
+    counts |= {
+        "images": summary.images,
+        "images of earlier stages": summary.earlier_images,
+        "dropped": summary.dropped,
+        "flagged": summary.flagged,
+    }
     told = [f"{count:,} {name}" for name, count in counts.items() if count or name in ("rows done", "images")]
     return f"{summary.planned:,} rows planned: {', '.join(told)}"

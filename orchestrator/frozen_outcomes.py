@@ -17,7 +17,7 @@ from orchestrator.local_disk import local_disk
 from orchestrator.metadata_table import LAYOUT
 from schemas import keys
 from schemas.errors import ObjectMissing
-from schemas.result import ImageResult, RenderInfo, ResultLine
+from schemas.result import ImageResult, RenderInfo, ResultLine, StageResult
 from services.store import ObjectStore
 
 _IMAGE = tuple(name for name in ImageResult.model_fields if name != "image")
@@ -31,11 +31,12 @@ _COLUMNS = (
     "part",
     "image_number",
     "attempts",
+    "stages",
     "versions",
     *(f"input_{name}_sha256" for name in _INPUTS),
 )
 # Columns that a table may lack: it was written before they came, and their default is what it meant.
-_LATER = frozenset({"stage"})
+_LATER = frozenset({"stage", "stages"})
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ def _result_lines(lines: list[dict[str, Any]]) -> Iterator[ResultLine]:
 
 def _result_line(lines: list[dict[str, Any]]) -> ResultLine:
     first = lines[0]
+    stages = [StageResult.model_validate(stage) for stage in json.loads(first.get("stages") or "[]")]
     render = {name: first[name] for name in _RENDER} | {"versions": json.loads(first["versions"] or "{}")}
     inputs = {name: first[f"input_{name}_sha256"] for name in _INPUTS}
     return ResultLine.model_validate(
@@ -142,4 +144,13 @@ def _result_line(lines: list[dict[str, Any]]) -> ResultLine:
             "width": first["width"],
             "height": first["height"],
         }
+        | (_of_chain(stages) if stages else {})
     )
+
+
+def _of_chain(stages: list[StageResult]) -> dict[str, Any]:
+    """What a result says of a row with several stages: its last one's, where a line can be an earlier one's."""
+    last = stages[-1]
+    found = {"stages": stages, "inputs": stages[0].inputs, "width": last.width, "height": last.height}
+    reached = [stage.render for stage in stages if stage.render]
+    return found | {"render": reached[-1] if reached else None}

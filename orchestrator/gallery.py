@@ -88,8 +88,11 @@ def _all_pages(pages: int) -> str:
 
 def _figure(job: str, row: PlannedRow, image: ImageResult, key: str) -> str:
     href = escape("../" + key.removeprefix(keys.job_folder(job)))
-    prompt = row.prompt if len(row.prompt) <= CAPTION_CHARACTERS else row.prompt[:CAPTION_CHARACTERS] + "…"
+    last = row.stage_count - 1
     name = row.id if row.num_images == 1 else f"{row.id}-{image.image}"
+    name += keys.stage_suffix(None if image.stage == last else image.stage)
+    row = row.at_stage(image.stage)
+    prompt = row.prompt if len(row.prompt) <= CAPTION_CHARACTERS else row.prompt[:CAPTION_CHARACTERS] + "…"
     facts = [name, f"seed {image.seed}", row.pipeline, row.model, f"{image.width}×{image.height}"]
     facts += ["flagged"] if image.flagged else []
     opening = '<figure class="flagged">' if image.flagged else "<figure>"

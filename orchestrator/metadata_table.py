@@ -32,6 +32,7 @@ SCHEMA = pa.schema(
         ("id", pa.string()),
         ("status", pa.string()),
         ("image_number", pa.int32()),
+        ("stage", pa.int32()),
         ("key", pa.string()),
         ("sha256", pa.string()),
         ("bytes", pa.int64()),
@@ -75,6 +76,10 @@ SCHEMA = pa.schema(
         ("token", pa.string()),
         ("finished_at", pa.string()),
         ("coordinates", pa.string()),
+        ("tiled", pa.bool_()),
+        ("then", pa.string()),
+        ("keep", pa.string()),
+        ("stages", pa.string()),
         ("extra", pa.string()),
     ],
     metadata=LAYOUT,
@@ -82,7 +87,7 @@ SCHEMA = pa.schema(
 # Names that a column of the user's own never gets. Fetch adds `file_name`, and an imagefolder the picture as `image`:
 # a column of that name would hide the picture.
 RESERVED = (*SCHEMA.names, "file_name", "image")
-_JSON_COLUMNS = ("coordinates", "extra")
+_JSON_COLUMNS = ("coordinates", "then", "stages", "extra")
 # A row group holds whole parts. Few large groups read fast; this much is held in memory until one is written.
 GROUP_LINES = 10_000
 GROUP_BYTES = 16 * 2**20
@@ -90,31 +95,42 @@ GROUP_BYTES = 16 * 2**20
 
 def row_lines(part: int, row: PlannedRow, outcome: ResultLine | None) -> list[dict[str, Any]]:
     """The lines of one row; without an outcome it was cancelled. `extra` is the row's own dictionary."""
-    base = _planned(part, row) | _rendered(row, outcome)
     if outcome is None or outcome.status == "failed":
-        return [base]
-    return [base | _image(row, image) for image in outcome.images]
+        return [_planned(part, row, 0) | _rendered(outcome, 0)]
+    stages = sorted({image.stage for image in outcome.images})
+    base = {stage: _planned(part, row, stage) | _rendered(outcome, stage) for stage in stages}
+    return [base[image.stage] | _image(row, outcome, image) for image in outcome.images]
 
 
-def _planned(part: int, row: PlannedRow) -> dict[str, Any]:
-    copied = row.model_dump(exclude={"v", "image", "mask"})
-    inputs = {"image": row.image, "mask": row.mask}
+def _planned(part: int, row: PlannedRow, stage: int) -> dict[str, Any]:
+    """What was planned for one stage; `image` is that of the first."""
+    view = row.at_stage(stage)
+    copied = view.model_dump(exclude={"v", "image", "mask", "then"})
+    inputs = {"image": row.image, "mask": view.mask}
     return {
         "part": part,
         **copied,
         "coordinates": row.coordinates or None,
+        "tiled": view.tiling is not None,
+        "then": [later.model_dump(mode="json", exclude_none=True) for later in row.then] or None,
+        "keep": row.keep,
+        "stages": None,
         **{f"input_{name}": found.address if found else None for name, found in inputs.items()},
         **{f"input_{name}_sha256": found.sha256 if found else None for name, found in inputs.items()},
     }
 
 
-def _rendered(row: PlannedRow, outcome: ResultLine | None) -> dict[str, Any]:
+def _rendered(outcome: ResultLine | None, stage: int) -> dict[str, Any]:
     if outcome is None:
         return {"status": "cancelled"}
     found: dict[str, Any] = {"status": outcome.status}
     for name in ("warnings", "seconds", "attempts", "worker", "token", "finished_at"):
         found[name] = getattr(outcome, name)
-    found |= {f"input_{name}_sha256": sha256 for name, sha256 in outcome.inputs.items()}
+    # Of a row with one stage the line itself says it.
+    made = outcome.stages[stage] if stage < len(outcome.stages) else None
+    inputs = outcome.inputs | made.inputs if made else outcome.inputs
+    found |= {f"input_{name}_sha256": sha256 for name, sha256 in inputs.items()}
+    found["stages"] = [each.model_dump(mode="json", exclude_defaults=True) for each in outcome.stages] or None
     if outcome.failure:
         failure = outcome.failure
         found |= {
@@ -122,15 +138,25 @@ def _rendered(row: PlannedRow, outcome: ResultLine | None) -> dict[str, Any]:
             "error_message": failure.message,
             "attempts": failure.attempts,
         }
-    if outcome.render:
-        found |= outcome.render.model_dump(exclude={"versions"})
-        found["versions"] = json.dumps(outcome.render.versions, sort_keys=True)
+    render = made.render if made else outcome.render
+    if render:
+        found |= render.model_dump(exclude={"versions"})
+        found["versions"] = json.dumps(render.versions, sort_keys=True)
     return found
 
 
-def _image(row: PlannedRow, image: ImageResult) -> dict[str, Any]:
+def _image(row: PlannedRow, outcome: ResultLine, image: ImageResult) -> dict[str, Any]:
     found = image.model_dump(exclude={"image"})
-    return found | {"image_number": image.image, "units": units(image.width, image.height, row.steps)}
+    return found | {"image_number": image.image, "units": image_units(row, outcome, image)}
+
+
+def image_units(row: PlannedRow, outcome: ResultLine, image: ImageResult) -> float:
+    """What one image cost: its own stage, and those before it whose images were not kept and have no line."""
+    own = units(image.width, image.height, row.at_stage(image.stage).steps)
+    if row.keep == "all":
+        return own
+    before = enumerate(outcome.stages[: image.stage])
+    return own + sum(units(stage.width, stage.height, row.at_stage(number).steps) for number, stage in before)
 
 
 class MetadataWriter:
@@ -193,5 +219,5 @@ class MetadataWriter:
         self._writer.close()
 
 
-def _json(value: dict[str, Any] | None) -> str | None:
+def _json(value: dict[str, Any] | list[Any] | None) -> str | None:
     return json.dumps(value, ensure_ascii=False) if value else None

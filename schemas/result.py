@@ -52,15 +52,16 @@ class StageResult(Frozen):
 
     width: int
     height: int
-    render: RenderInfo
+    render: RenderInfo | None = Field(None, description="None: no image of the row came so far (all were dropped)")
     seconds: float = Field(0.0, description="denoising time of the row's share of its batches")
-    mask_sha256: str | None = None
+    inputs: dict[str, str] = Field(default_factory=dict, description="image (of stage 0), mask -> sha256")
 
 
 class ResultLine(Versioned):
     """One row's outcome in a piece. `done` with all of its images, or `failed` with none.
 
-    `width`, `height` and `render` are those of the last stage, `seconds` of all together, `inputs` those of stage 0.
+    `width`, `height` and `render` are those of the last stage, `seconds` of all together, `inputs` those of
+    stage 0.
     `images` holds the images of earlier stages too, where they are kept, before the last one of their number.
     """
 

@@ -31,7 +31,8 @@ ID_PATTERN = r"^[^\W_](?:[\w .@+=,()#-]*[\w@+=,()#-])?$"
 RowId = Annotated[str, StringConstraints(min_length=1, max_length=120, pattern=ID_PATTERN)]
 ModelAlias = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
 Prompt = Annotated[str, StringConstraints(max_length=MAX_PROMPT)]
-Side = Annotated[int, Field(ge=8, le=8192, multiple_of=8)]
+MAX_SIDE = 8192
+Side = Annotated[int, Field(ge=8, le=MAX_SIDE, multiple_of=8)]
 Strength = Annotated[float, Field(gt=0, le=1)]
 ImageAddress = Annotated[str, StringConstraints(min_length=1, max_length=2048)]
 

@@ -84,6 +84,10 @@ class WorkerSettings(_Section):
     max_batch: int = Field(0, ge=0, description="most images in one denoising loop; 0: by size and memory")
     lease_seconds: Seconds = Field(30, description="how long a lease holds without renewal")
     stall_seconds: Seconds = Field(600, description="no step, load or upload for so long ends the process")
+    held_bytes: Count = Field(
+        2**30,
+        description="most bytes of images held between the stages of chains; a task with more goes in slices",
+    )
     piece_seconds: Seconds = Field(30, description="finished rows are committed at least this often")
     upload_threads: Count = Field(4, description="threads that encode and upload")
     safety: Literal["keep", "blur", "drop", "off"] = Field("keep", description="what to do with flagged images")

@@ -8,17 +8,18 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent import futures
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from types import MappingProxyType
 from typing import Self
 
 from schemas import keys
 from schemas.errors import RenderFailed, RowError
 from schemas.planned import PlannedRow
 from schemas.result import ImageResult, RenderInfo, ResultLine, RowFailure
+from schemas.rows import stage_field
 from schemas.task import TaskMessage
 from services import jobs
 from services.failpoints import failpoint
@@ -26,20 +27,11 @@ from services.image_metadata.record import image_record
 from services.store import ObjectStore
 from workers.encoding import CONTENT_TYPES, encode
 from workers.engines.base import Rendered, Slot
+from workers.open_rows import OpenRow, outage
 
 log = logging.getLogger(__name__)
 IMAGES_AHEAD = 16  # images that may wait for their upload before the denoising loop does
 MAX_MESSAGE = 2000
-
-
-@dataclass
-class _OpenRow:
-    row: PlannedRow
-    inputs: dict[str, str]
-    render: RenderInfo | None = None
-    uploads: dict[int, Future[ImageResult]] = field(default_factory=dict)
-    seconds: float = 0.0
-    warnings: tuple[str, ...] = ()
 
 
 class Committer:
@@ -69,7 +61,7 @@ class Committer:
         self._on_progress = on_progress
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="upload")
         self._room = threading.Semaphore(IMAGES_AHEAD)
-        self._open: dict[int, _OpenRow] = {}
+        self._open: dict[int, OpenRow] = {}
         self._failed: list[ResultLine] = []
         self._pieces = 0
         self._written = time.monotonic()
@@ -88,43 +80,54 @@ class Committer:
     @property
     def rows_done(self) -> int:
         """Rows of this task that have all their images, committed or about to be; not the failed ones."""
-        ready = sum(self._is_ready(entry) for entry in self._open.values())
+        ready = sum(entry.is_ready for entry in self._open.values())
         return ready + sum(line.status == "done" for line in self.committed.values())
 
     @property
     def images_up(self) -> int:
-        """Images of this task that are rendered and uploaded."""
-        waiting = sum(upload.done() for entry in self._open.values() for upload in entry.uploads.values())
-        return waiting + sum(len(line.images) for line in self.committed.values())
+        """Images of this task that are rendered, through their last stage, and uploaded."""
+        waiting = sum(entry.images_up for entry in self._open.values())
+        return waiting + sum(len(line.final_images) for line in self.committed.values())
 
     def is_open(self, row: PlannedRow) -> bool:
         """Whether the row has not failed, so that more of its images are worth rendering."""
         return row.index in self._open
 
-    def begin(self, row: PlannedRow, inputs: dict[str, str]) -> None:
-        """A row's first image is about to come."""
-        self._open[row.index] = _OpenRow(row, inputs)
+    def begin(
+        self, row: PlannedRow, inputs: Mapping[str, str], stage_masks: Mapping[int, str] = MappingProxyType({})
+    ) -> None:
+        """A row's first image is about to come; arguments as in `OpenRow`."""
+        self._open[row.index] = OpenRow(row, inputs, stage_masks)
 
-    def warn(self, row: PlannedRow, warnings: tuple[str, ...]) -> None:
+    def warn(self, row: PlannedRow, warnings: tuple[str, ...], *, stage: int = 0) -> None:
         """What the row's user should know although it renders."""
-        self._open[row.index].warnings = warnings
+        self._open[row.index].warn(stage, warnings)
 
     def add(
-        self, slot: Slot, image: Rendered, *, batch_size: int, place: int, render: RenderInfo, share: float
+        self, slot: Slot, image: Rendered, *, batch_size: int, place: int, render: RenderInfo | None, share: float
     ) -> None:
-        """One image is rendered; encode and upload it. `share` is its part of the loop's seconds."""
+        """One image of one stage is rendered; encode and upload it, if it is kept.
+
+        Args:
+            render: of its loop; None: it was dropped at an earlier stage, and came to none.
+            share: its part of the loop's seconds.
+        """
         entry = self._open[slot.row.index]
-        entry.render = render
-        entry.seconds += share
+        if render is not None:
+            entry.note(slot.stage, render, share)
+        if not entry.keeps(slot.stage):
+            return
         while not self._room.acquire(timeout=1.0):
             self.check()
-        future = self._pool.submit(self._upload, entry, slot, image, batch_size, place)
+        future = self._pool.submit(self._upload, entry, slot, image, batch_size, place, render)
         future.add_done_callback(lambda _: self._room.release())
-        entry.uploads[slot.number] = future
+        entry.uploads[slot.number, slot.stage] = future
 
-    def fail(self, row: PlannedRow, error: RowError) -> None:
-        """The row failed: none of its images is named."""
-        self._failed.append(self._failed_line(row, self._open.pop(row.index, None), error))
+    def fail(self, row: PlannedRow, error: RowError, *, stage: int = 0) -> None:
+        """The row failed, at a stage: none of its images is named."""
+        entry = self._open.pop(row.index, None)
+        where = _stage_name(entry.row, stage) if entry and entry.row.then else ""
+        self._failed.append(self._failed_line(row, entry, error, where))
 
     def write_if_due(self) -> None:
         """Write a piece if the last one is `piece_seconds` old."""
@@ -140,7 +143,7 @@ class Committer:
             futures.wait([upload for entry in self._open.values() for upload in entry.uploads.values()])
         lines = [*self._failed]
         for index, entry in list(self._open.items()):
-            if self._is_ready(entry):
+            if entry.is_ready:
                 lines.append(self._done_line(entry))
                 del self._open[index]
         if lines:
@@ -161,54 +164,45 @@ class Committer:
         """Raise what an upload raised in the background."""
         for entry in self._open.values():
             for upload in entry.uploads.values():
-                error = _outage(upload)
+                error = outage(upload)
                 if error is not None:
                     raise error
 
-    @staticmethod
-    def _is_ready(entry: _OpenRow) -> bool:
-        uploads = entry.uploads.values()
-        up = all(upload.done() and _outage(upload) is None for upload in uploads)
-        return up and len(uploads) == entry.row.num_images
-
-    def _done_line(self, entry: _OpenRow) -> ResultLine:
+    def _done_line(self, entry: OpenRow) -> ResultLine:
         try:
-            images = tuple(entry.uploads[number].result() for number in sorted(entry.uploads))
+            images = tuple(entry.uploads[place].result() for place in sorted(entry.uploads))
         except RowError as error:
             return self._failed_line(entry.row, entry, error)
         return self._line(entry.row, "done", entry).model_copy(update={"images": images})
 
-    def _failed_line(self, row: PlannedRow, entry: _OpenRow | None, error: RowError) -> ResultLine:
-        log.warning("failed job=%s row=%s class=%s: %s", self._message.job, row.id, error.error_class, error.message)
-        told = f"{error.message} ({error.hint})" if error.hint else error.message
+    def _failed_line(self, row: PlannedRow, entry: OpenRow | None, error: RowError, where: str = "") -> ResultLine:
+        told = where + error.message
+        log.warning("failed job=%s row=%s class=%s: %s", self._message.job, row.id, error.error_class, told)
+        told += f" ({error.hint})" if error.hint else ""
         failure = RowFailure(
             error_class=error.error_class, message=told[:MAX_MESSAGE], attempts=self._message.attempt + 1
         )
         return self._line(row, "failed", entry).model_copy(update={"failure": failure})
 
-    def _line(self, row: PlannedRow, status: str, entry: _OpenRow | None) -> ResultLine:
-        return ResultLine.model_validate(
-            {
-                "index": row.index,
-                "id": row.id,
-                "status": status,
-                "render": entry.render if entry else None,
-                "inputs": entry.inputs if entry else {},
-                "width": row.width,
-                "height": row.height,
-                "warnings": entry.warnings if entry else (),
-                "attempts": self._message.attempt + 1,
-                "worker": self._worker,
-                "token": self._token,
-                "seconds": round(entry.seconds, 4) if entry else 0.0,
-                "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
-            }
-        )
+    def _line(self, row: PlannedRow, status: str, entry: OpenRow | None) -> ResultLine:
+        found: dict[str, object] = {
+            "index": row.index,
+            "id": row.id,
+            "status": status,
+            "attempts": self._message.attempt + 1,
+            "worker": self._worker,
+            "token": self._token,
+            "finished_at": datetime.now(UTC).isoformat(timespec="milliseconds"),
+        }
+        return ResultLine.model_validate(found | (entry or OpenRow(row, {})).result())
 
-    def _upload(self, entry: _OpenRow, slot: Slot, image: Rendered, batch_size: int, place: int) -> ImageResult:
+    def _upload(
+        self, entry: OpenRow, slot: Slot, image: Rendered, batch_size: int, place: int, render: RenderInfo | None
+    ) -> ImageResult:
         height, width = image.pixels.shape[:2]
         result = ImageResult(
             image=slot.number,
+            stage=slot.stage,
             seed=slot.seed,
             key=None,
             sha256=None,
@@ -220,22 +214,24 @@ class Committer:
             batch_size=batch_size,
             slot=place,
         )
-        if image.dropped:
+        if image.dropped or render is None:
             return result
-        data = self._encode(entry, slot, image, batch_size, place)
+        data = self._encode(entry, slot, image, batch_size, place, render)
         message, row = self._message, slot.row
-        key = keys.image(message.job, message.part, row.index, slot.number, self._token, row.format)
+        stage = None if slot.stage == entry.last_stage else slot.stage
+        key = keys.image(message.job, message.part, row.index, slot.number, self._token, row.format, stage=stage)
         self._store.put(key, data, CONTENT_TYPES[row.format])
         failpoint("commit.image")
         self._on_progress()
         digest = hashlib.sha256(data).hexdigest()
         return result.model_copy(update={"key": key, "sha256": digest, "bytes": len(data)})
 
-    def _encode(self, entry: _OpenRow, slot: Slot, image: Rendered, batch_size: int, place: int) -> bytes:
+    def _encode(
+        self, entry: OpenRow, slot: Slot, image: Rendered, batch_size: int, place: int, render: RenderInfo
+    ) -> bytes:
         height, width = image.pixels.shape[:2]
-        assert entry.render is not None
         record = image_record(
-            slot.row,
+            entry.row,
             number=slot.number,
             seed=slot.seed,
             width=width,
@@ -243,7 +239,9 @@ class Committer:
             batch_size=batch_size,
             slot=place,
             inputs=entry.inputs,
-            render=entry.render,
+            render=render,
+            before=slot.before,
+            stage_masks=entry.stage_masks,
             version=self._version,
         )
         try:
@@ -254,7 +252,6 @@ class Committer:
             raise RenderFailed(f"the image cannot be encoded as {slot.row.format}: {error}") from error
 
 
-def _outage(upload: Future[ImageResult]) -> BaseException | None:
-    """What ended an upload that is not its row's fault."""
-    error = upload.exception() if upload.done() else None
-    return None if isinstance(error, RowError) else error
+def _stage_name(row: PlannedRow, stage: int) -> str:
+    pipeline = row.stages()[stage][0]
+    return f"stage {stage} ({pipeline}): " if stage == 0 else f"stage {stage} ({stage_field(stage - 1)}, {pipeline}): "

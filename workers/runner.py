@@ -16,11 +16,6 @@ from typing import Literal
 from schemas.errors import (
     InvalidInput,
     LedgerUnavailable,
-    ModelUnavailable,
-    OutOfMemory,
-    PromptmillError,
-    RenderFailed,
-    RowError,
     ServiceError,
 )
 from schemas.planned import PlannedRow
@@ -31,12 +26,14 @@ from services.failpoints import failpoint
 from services.ledger import CountDelta, Ledger
 from services.settings import WorkerSettings
 from services.store import ObjectStore
-from workers.batches import BatchSizes, cut
+from workers.batches import BatchSizes
 from workers.commit import Committer
-from workers.engines.base import DeviceLost, Interrupted, Rendered, Renderer, Slot
+from workers.engines.base import DeviceLost, Interrupted, Renderer
 from workers.input_source import InputSource
 from workers.inputs import LoadedInputs, check_output, load_inputs
 from workers.keeper import LeaseKeeper
+from workers.loop import Loop
+from workers.stages import Stages
 
 log = logging.getLogger(__name__)
 RowsDone = Literal["counted", "given_back", "refused"]
@@ -133,8 +130,9 @@ def _render(
         on_progress=keeper.touch,
     ) as committer:
         try:
-            for batch in cut(_slots(todo, place, keeper, committer), place.sizes):
-                _render_batch(batch, place, keeper, committer)
+            loop = Loop(place.renderer, place.sizes, keeper, committer)
+            stages = Stages(loop, committer, place.settings.held_bytes)
+            for _ in stages.render(_begun(todo, place, keeper, committer)):
                 committer.check()
                 committer.write_if_due()
                 _report(before, committer, keeper)
@@ -154,17 +152,18 @@ def _render(
 
 def _report(before: list[ResultLine], committer: Committer, keeper: LeaseKeeper) -> None:
     """How far the task is, with what earlier leases of it finished."""
-    images = sum(len(line.images) for line in before)
+    images = sum(len(line.final_images) for line in before)
     keeper.progress(rows=len(before) + committer.rows_done, images=images + committer.images_up)
 
 
-def _slots(rows: Sequence[PlannedRow], place: Workplace, keeper: LeaseKeeper, committer: Committer) -> Iterator[Slot]:
-    """Every image of every row, its inputs loaded some rows ahead. Rows whose inputs are bad fail here."""
+def _begun(
+    rows: Sequence[PlannedRow], place: Workplace, keeper: LeaseKeeper, committer: Committer
+) -> Iterator[LoadedInputs]:
+    """Every row with its inputs, which are loaded some rows ahead. Rows whose inputs are bad fail here."""
     for loaded in _loaded(rows, place, committer):
-        committer.begin(loaded.row, loaded.sha256)
+        committer.begin(loaded.row, loaded.sha256, loaded.stage_masks_sha256)
         keeper.touch()
-        for number in range(loaded.row.num_images):
-            yield Slot(loaded.row, number, loaded.row.seed + number, loaded.image, loaded.mask)
+        yield loaded
 
 
 def _loaded(rows: Sequence[PlannedRow], place: Workplace, committer: Committer) -> Iterator[LoadedInputs]:
@@ -186,65 +185,6 @@ def _loaded(rows: Sequence[PlannedRow], place: Workplace, committer: Committer) 
     finally:
         # Not waited for: a task that is left early has finished rows to commit.
         readers.shutdown(wait=False, cancel_futures=True)
-
-
-def _render_batch(batch: list[Slot], place: Workplace, keeper: LeaseKeeper, committer: Committer) -> None:
-    """Render one batch; halve it where memory is short, and take it apart where one image spoils the rest."""
-    batch = [slot for slot in batch if committer.is_open(slot.row)]
-    if not batch or keeper.reason is not None:
-        return
-    started = time.monotonic()
-    try:
-        images = _rendered(batch, place, keeper)
-    except (OutOfMemory, RenderFailed) as error:
-        if len(batch) == 1:
-            committer.fail(batch[0].row, error)
-            return
-        middle = len(batch) // 2
-        if isinstance(error, OutOfMemory):
-            log.warning("%d images did not fit into memory; trying %d", len(batch), middle)
-            place.sizes.too_many(batch)
-        _render_batch(batch[:middle], place, keeper, committer)
-        _render_batch(batch[middle:], place, keeper, committer)
-        return
-    except ModelUnavailable as error:
-        _fail_all(batch, error, committer)
-        return
-    failpoint("worker.rendered")
-    share = (time.monotonic() - started) / len(batch)
-    info = place.renderer.info(batch[0].row.model)
-    for position, (slot, image) in enumerate(zip(batch, images, strict=True)):
-        # The one line that says an image was denoised, whatever becomes of it.
-        log.info("rendered job=%s row=%s image=%d seed=%d", committer.job, slot.row.id, slot.number, slot.seed)
-        if slot.number == 0:
-            committer.warn(slot.row, _warnings(slot.row, place))
-        committer.add(slot, image, batch_size=len(batch), place=position, render=info, share=share)
-
-
-def _rendered(batch: list[Slot], place: Workplace, keeper: LeaseKeeper) -> list[Rendered]:
-    """As the engine room. What no engine should raise is a failed render too, or one bad row would end the task."""
-    try:
-        place.renderer.load(batch[0].row.model, keeper.step)
-        return place.renderer.render(batch, keeper.step)
-    except PromptmillError:
-        raise
-    except Exception as error:
-        log.exception("the engine's own fault, at %d images of %s", len(batch), batch[0].row.model)
-        raise RenderFailed(f"{type(error).__name__}: {error}") from error
-
-
-def _warnings(row: PlannedRow, place: Workplace) -> tuple[str, ...]:
-    """A fault in looking for warnings costs the warnings, not the images that are rendered already."""
-    try:
-        return place.renderer.warnings(row)
-    except Exception:
-        log.exception("no warnings for row %s", row.id)
-        return ()
-
-
-def _fail_all(batch: list[Slot], error: RowError, committer: Committer) -> None:
-    for row in {slot.row.index: slot.row for slot in batch}.values():
-        committer.fail(row, error)
 
 
 def _count(
@@ -274,7 +214,7 @@ def _delta(rows: list[PlannedRow], lines: list[ResultLine]) -> CountDelta:
     return CountDelta(
         done=done,
         failed=len(lines) - done,
-        images=sum(len(line.images) for line in lines),
+        images=sum(len(line.final_images) for line in lines),
         units=sum(row.units() for row in rows),
         pausing=len(pausing),
         pausing_class=pausing[-1] if pausing else "",

@@ -48,9 +48,10 @@ def validate(manifest: Path, as_json: bool, **options: Any) -> None:
 
 def _show(report: ValidationReport) -> None:
     totals, manifest = report.totals, report.manifest
+    earlier = totals.earlier_images
     facts = [
         ["rows", f"{totals.rows:,}"],
-        ["images", f"{totals.images:,}"],
+        ["images", f"{totals.images:,}" + (f", and {totals.earlier_images:,} of earlier stages" if earlier else "")],
         ["batches", f"{totals.batches:,} (rows that can share a denoising loop)"],
         ["tasks", f"{totals.tasks:,}"],
         ["units", f"{totals.units:,.2f} (1 unit: 512x512 at 50 steps)"],

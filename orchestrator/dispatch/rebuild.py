@@ -82,7 +82,7 @@ def _count_task(task: int, lines: list[ResultLine], units: float, tally: _Tally)
     for line in lines:
         tally.done += line.status == "done"
         tally.failed += line.status == "failed"
-        tally.images += len(line.images)
+        tally.images += len(line.final_images)
 
 
 def rows_of_task(active: ActiveJob, task: int) -> list[PlannedRow]:

@@ -10,6 +10,7 @@ from PIL import Image
 
 from schemas.planned import PlannedRow
 from schemas.result import RenderInfo
+from services.image_metadata.record import StageRecord
 
 
 class Interrupted(BaseException):
@@ -29,6 +30,15 @@ class Slot:
 
     `row.width` and `row.height` are final here. `image` is RGB of exactly that size (of the low-resolution size
     for upscale), `mask` is L of the same size; both are None where the pipeline takes none.
+
+    Of a row with several stages, `row` is the stage that is rendered, as a row of its own (`PlannedRow.at_stage`).
+
+    Attributes:
+        stage: its number.
+        chained: the row has several.
+        before: what made `image`, stage by stage.
+        flagged_before: the safety checker flagged the image at an earlier stage.
+        held_bytes: most that the image takes between its stages.
     """
 
     row: PlannedRow
@@ -36,6 +46,11 @@ class Slot:
     seed: int
     image: Image.Image | None = None
     mask: Image.Image | None = None
+    stage: int = 0
+    chained: bool = False
+    before: tuple[StageRecord, ...] = ()
+    flagged_before: bool = False
+    held_bytes: int = 0
 
 
 @dataclass(frozen=True)

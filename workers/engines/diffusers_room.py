@@ -22,6 +22,7 @@ from workers.engines.prompts import cut_off
 from workers.engines.registry import ENGINES
 from workers.engines.safety import SafetyChecker, judged
 from workers.engines.schedulers import make_scheduler
+from workers.engines.tiles import tiled
 from workers.models.folders import ModelFolder
 from workers.models.libraries import quiet_libraries
 from workers.models.loading import LoadedModel
@@ -158,7 +159,9 @@ class DiffusersRoom:
         try:
             pipe = self._pipeline(ready, row.pipeline)
             pipe.scheduler = make_scheduler(ready.schedulers[row.pipeline], row.scheduler)
-            return judged(denoise(pipe, ENGINES[row.pipeline], slots, on_step), ready.checker, self._settings.safety)
+            with tiled(pipe, row):
+                pictures = denoise(pipe, ENGINES[row.pipeline], slots, on_step)
+            return judged(pictures, ready.checker, self._settings.safety)
         except RowError:
             raise
         except Exception as error:

@@ -3,7 +3,7 @@
 import torch
 
 from schemas.catalogue import ModelEntry
-from schemas.planned import PlannedRow
+from schemas.planned import UPSCALE_FACTOR, PlannedRow
 from schemas.units import UNIT_PIXELS
 
 # Half precision with classifier-free guidance, per output pixel: activations of one image in the UNet. SD 1.5 at
@@ -11,6 +11,8 @@ from schemas.units import UNIT_PIXELS
 _UNET_BYTES_PER_PIXEL = 2_600
 # Decoding goes image by image, so this counts once; SDXL decodes in float32, so it is the same in every format.
 _VAE_BYTES_PER_PIXEL = 8_000
+# The largest tile of diffusers' VAEs, SDXL's.
+_VAE_TILE_PIXELS = 1024 * 1024
 _MOST_ON_GPU = 32
 # A CPU gains from batches only where the overhead of small tensors rules: 16 images of 64 x 64.
 _CPU_PIXELS = 16 * 64 * 64
@@ -33,8 +35,18 @@ def batch_limit(
         loaded: whether the model's weights lie there already.
     """
     pixels = (row.width * row.height) if row.width and row.height else UNIT_PIXELS
+    unet_pixels, vae_pixels = _in_one_piece(row, pixels)
     if device.type == "cpu":
         return max(1, min(_MOST_ON_CPU, _CPU_PIXELS // pixels))
     size = dtype.itemsize / 2
-    left = free - (0 if loaded else _WEIGHT_BYTES[entry.family] * size) - pixels * _VAE_BYTES_PER_PIXEL
-    return max(1, min(_MOST_ON_GPU, int(left // (pixels * _UNET_BYTES_PER_PIXEL * size))))
+    left = free - (0 if loaded else _WEIGHT_BYTES[entry.family] * size) - vae_pixels * _VAE_BYTES_PER_PIXEL
+    return max(1, min(_MOST_ON_GPU, int(left // (unet_pixels * _UNET_BYTES_PER_PIXEL * size))))
+
+
+def _in_one_piece(row: PlannedRow, pixels: int) -> tuple[int, int]:
+    """Most output pixels that UNet and VAE work on at a time."""
+    if row.tiling is None:
+        return pixels, pixels
+    window = row.tiling.window
+    unet = pixels if window is None else min(pixels, (window * UPSCALE_FACTOR) ** 2)
+    return unet, min(pixels, _VAE_TILE_PIXELS)

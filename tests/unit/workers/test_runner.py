@@ -51,7 +51,7 @@ class TestTheOrdinaryWay:
         self, small_mill: SmallMill, caplog: pytest.LogCaptureFixture
     ) -> None:
         active = open_job(small_mill, [[planned(0, num_images=2), planned(1)]])
-        with caplog.at_level(logging.INFO, "workers.runner"):
+        with caplog.at_level(logging.INFO, "workers.loop"):
             run_task(active.message("0", 0), small_mill.place())
         rendered = [text for text in caplog.messages if text.startswith("rendered ")]
         assert rendered == [
