@@ -11,6 +11,7 @@ from redis import Redis
 from schemas.queues import RENDER_TASK, parse_task_id, task_id
 from schemas.task import TaskMessage
 from services.redis_errors import mapped_errors
+from services.signing import MessageSigner
 
 BATCH_MESSAGES = 500
 
@@ -18,10 +19,11 @@ BATCH_MESSAGES = 500
 class Broker:
     """Publishes task messages, and says which are still waiting."""
 
-    def __init__(self, app: Celery, redis: "Redis", place: str) -> None:
+    def __init__(self, app: Celery, redis: "Redis", place: str, signer: MessageSigner | None = None) -> None:
         self._app = app
         self._redis = cast(Any, redis)
         self._place = place
+        self._signer = signer or MessageSigner(None)
 
     def publish(self, messages: Iterable[tuple[TaskMessage, str]]) -> None:
         """Send messages by reference, each to its queue; many go with one request.
@@ -35,7 +37,7 @@ class Broker:
                     for message, queue in messages:
                         self._app.send_task(
                             RENDER_TASK,
-                            kwargs=message.model_dump(exclude_defaults=True),
+                            kwargs=self._signer.sealed(message),
                             task_id=task_id(message),
                             queue=queue,
                             producer=producer,

@@ -53,6 +53,9 @@ class RedisSettings(_Section):
 
     url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss:// address")
     key_prefix: str = Field("promptmill", description="first part of every key of the ledger")
+    signing_key: SecretStr | None = Field(
+        None, min_length=16, description="signs task messages; workers that have one refuse messages without it"
+    )
 
 
 class DispatchSettings(_Section):

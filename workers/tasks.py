@@ -14,9 +14,9 @@ from celery import Task, shared_task, signals
 from pydantic import ValidationError
 
 from schemas.queues import RENDER_TASK
-from schemas.task import TaskMessage
 from services.logging import configure_logging
 from services.settings import load_settings
+from services.signing import MessageSigner, NotSigned
 from workers.presence import Presence
 from workers.runner import Workplace, run_task
 from workers.workplace import make_workplace
@@ -31,6 +31,7 @@ class _Process:
 
     place: Workplace
     presence: Presence
+    signer: MessageSigner
     current: tuple[str, str] = ("", "")
 
 
@@ -43,7 +44,7 @@ def start_process(app: Any) -> _Process:
     process: _Process
     device = str(getattr(place.renderer, "device", settings.worker.device))
     presence = Presence(place.ledger, place.worker, device, lambda: process.current)
-    process = _Process(place, presence)
+    process = _Process(place, presence, MessageSigner(settings.redis.signing_key))
     presence.start()
     app.promptmill = process
     return process
@@ -75,9 +76,13 @@ def render(self: Task, **fields: Any) -> None:
     """Render what a message names. Junk is refused with a line in the log, and never raises."""
     process: _Process = self.app.promptmill
     try:
-        message = TaskMessage.model_validate(fields)
+        message = process.signer.opened(fields)
+    except NotSigned as error:
+        log.error("message %.100r refused: %s", self.request.id, error)
+        return
     except ValidationError as error:
-        log.error("message %s refused: %s", self.request.id, error.errors(include_url=False, include_input=False))
+        faults = error.errors(include_url=False, include_input=False, include_context=False)
+        log.error("message %.100r refused: %.1000s", self.request.id, faults)
         return
     process.current = (message.job, message.member)
     try:

@@ -16,6 +16,7 @@ from services.cli.options import service_options, take_settings
 from services.ledger import Ledger
 from services.logging import configure_logging
 from services.redis_client import connect, place
+from services.signing import MessageSigner
 from services.store import ObjectStore
 
 log = logging.getLogger(__name__)
@@ -43,7 +44,7 @@ def orchestrator(**options: Any) -> None:
     signal.signal(signal.SIGINT, on_signal)
     redis, where = connect(settings.redis), place(settings.redis)
     ledger = Ledger(redis, prefix=settings.redis.key_prefix, place=where)
-    broker = Broker(make_app(settings), redis, where)
+    broker = Broker(make_app(settings), redis, where, MessageSigner(settings.redis.signing_key))
     store = ObjectStore(settings.s3)
     log.info("dispatching the jobs of %s, by Redis at %s", store.place, where)
     Dispatcher(settings, store, ledger, broker).run(stop)

@@ -35,8 +35,10 @@ class TestAddresses:
         path = manifest(tmp_path, [ROWS[0], S3_ROW])
         told = refused(catalogue, settings, path)
         assert told == [
-            "line 2, image = s3://theirs/a.png: bucket 'theirs' is not allowed: "
-            "inputs.buckets names those that rows may read"
+            (
+                "line 2, image = s3://theirs/a.png: bucket 'theirs' is not allowed: "
+                "inputs.buckets names those that rows may read"
+            )
         ]
         for allowed in (
             with_settings(settings, inputs=InputSettings(buckets="theirs")),

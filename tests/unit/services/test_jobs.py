@@ -4,11 +4,10 @@ import time
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
 from ulid import ULID
 
 from schemas import keys
-from schemas.errors import JobNotFound, ObjectMissing
+from schemas.errors import JobNotFound, ObjectMissing, UnreadableObject
 from schemas.job import ControlEvent, RoundDocument, Totals
 from schemas.result import ImageResult, ResultLine, RowFailure
 from schemas.task import TaskMessage
@@ -144,7 +143,7 @@ class TestPlan:
 
     def test_a_damaged_line_of_a_plan_is_never_passed_over(self) -> None:
         good = planned(0).model_dump_json().encode()
-        with pytest.raises(ValidationError):
+        with pytest.raises(UnreadableObject, match="no rows of a plan"):
             jobs.parse_rows(good + b"\n" + good[:-10] + b"\n")
 
 
