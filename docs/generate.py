@@ -1,11 +1,12 @@
-"""Writes `docs/commands.md` from the commands, `docs/configuration.md` from the settings, and the parts of
-`docs/manifest.md` that come from the schemas (`manifest_blocks.py`).
+"""Writes `docs/commands.md` from the commands, `docs/configuration.md` from the settings, the parts of
+`docs/manifest.md` that come from the schemas (`manifest_blocks.py`), and the JSON Schemas in `docs/schema/`.
 
 python docs/generate.py            write all
 python docs/generate.py --check    say which is out of date, and end with 1 if one is
 """
 
 import inspect
+import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from manifest_blocks import with_made_blocks
 from pydantic import SecretStr
 
 from orchestrator.cli.main import EPILOG, cli
+from orchestrator.manifests.json_schema import document_schema, rows_schema
 from services.cli.options import SERVICES
 from services.settings_names import SettingName, all_settings
 
@@ -208,19 +210,26 @@ def _one_line(text: str) -> str:
     return " ".join(text.split())
 
 
+def _json(schema: dict[str, Any]) -> str:
+    return json.dumps(schema, indent=2, ensure_ascii=False) + "\n"
+
+
 def main() -> int:
     manifest = FOLDER / "manifest.md"
     pages = {
         FOLDER / "commands.md": commands_page(),
         FOLDER / "configuration.md": configuration_page(),
         manifest: with_made_blocks(manifest.read_text(encoding="utf-8")),
+        FOLDER / "schema" / "rows.json": _json(rows_schema()),
+        FOLDER / "schema" / "document.json": _json(document_schema()),
     }
     stale = [path for path, text in pages.items() if not path.exists() or path.read_text(encoding="utf-8") != text]
     if sys.argv[1:] == ["--check"]:
         for path in stale:
-            sys.stderr.write(f"{path.parent.name}/{path.name} is out of date: run `make docs`\n")
+            sys.stderr.write(f"docs/{path.relative_to(FOLDER)} is out of date: run `make docs`\n")
         return 1 if stale else 0
     for path in stale:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(pages[path], encoding="utf-8")
     return 0
 

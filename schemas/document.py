@@ -13,6 +13,7 @@ from schemas.base import Frozen
 TemplateSyntax = Literal["dynamic", "fill", "plain"]
 TemplateMode = Literal["random", "combinatorial", "cyclical"]
 MOST_PROMPTS = 1_000_000
+SCHEMA_KEY = "$schema"  # by which an editor finds the schema of a JSON document; no part of the manifest
 
 RangeText = Annotated[
     str, Field(description="numbers, inclusive: 1-10, 0-100:25, 0.5-1.0:0.1, 1-5,10", examples=["1-10", "0.5-1.0:0.1"])

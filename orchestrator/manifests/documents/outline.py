@@ -14,7 +14,7 @@ from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.foreign import translated
 from orchestrator.manifests.names import COLUMN_FIELDS, near_name
 from orchestrator.manifests.options import ReadLimits
-from schemas.document import Document
+from schemas.document import SCHEMA_KEY, Document
 
 KEYS = tuple(Document.model_fields)
 
@@ -67,7 +67,7 @@ def _until_broken(items: Callable[[], Iterator[Node]], faults: Faults) -> Iterat
 
 def _document(root: Node, parts: dict[str, Node], columns: Columns, faults: Faults) -> Outline:
     for name, node in parts.items():
-        if name not in KEYS:
+        if name not in (*KEYS, SCHEMA_KEY):
             faults.add(node.line, _unknown_key(name), field=name)
     parts = {name: node for name, node in parts.items() if node.value is not None}
     defaults, extra, lines = _defaults(parts.get("defaults"), columns, faults)
