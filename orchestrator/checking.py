@@ -6,6 +6,9 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from orchestrator.cost.estimate import CostEstimate, Prices, estimate
+from orchestrator.cost.measured import Measured, measured_here
+from orchestrator.cost.tally import CostTally
 from orchestrator.lint.rows import Lint, Looked
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.inputs import InputImages, RowInputs, input_addresses
@@ -26,6 +29,8 @@ from schemas.rows import PipelineName, Row
 from services.catalogue import Catalogue
 from services.settings import Settings
 
+_NO_PRICES = Prices()
+
 
 class ValidationReport(Frozen):
     """What a manifest would come to."""
@@ -34,6 +39,7 @@ class ValidationReport(Frozen):
     totals: Totals
     warnings: tuple[FaultGroup, ...] = ()
     notes: tuple[str, ...] = Field((), description="what could not be looked at, and what helps")
+    cost: CostEstimate
 
 
 class Checked(NamedTuple):
@@ -42,6 +48,7 @@ class Checked(NamedTuple):
     manifest: ManifestSummary
     warnings: tuple[FaultGroup, ...]
     notes: tuple[str, ...]
+    costs: CostTally
 
 
 class Plan(NamedTuple):
@@ -61,9 +68,19 @@ class Plan(NamedTuple):
 
 
 def validate(
-    request: SubmitRequest, catalogue: Catalogue, settings: Settings, *, on_progress: OnProgress = lambda _: None
+    request: SubmitRequest,
+    catalogue: Catalogue,
+    settings: Settings,
+    *,
+    measured: Measured | None = None,
+    prices: Prices = _NO_PRICES,
+    on_progress: OnProgress = lambda _: None,
 ) -> ValidationReport:
-    """Check a manifest and count what it would come to. Needs no service.
+    """Check a manifest and say what it would come to. Needs no service.
+
+    Args:
+        measured: what earlier jobs took; None: the runs on this machine.
+        prices: what is known of the machines that will render it.
 
     Raises:
         ManifestError: faults, all of them.
@@ -71,7 +88,15 @@ def validate(
     counter = PlanCounter()
     plan = Plan("validate", counter.add, lines=False)
     found = check(request, catalogue, settings, plan, on_progress=on_progress)
-    return ValidationReport(totals=counter.totals(), **found._asdict())
+    costs, totals = found.costs, counter.totals()
+    known = measured or measured_here(settings.data_dir)
+    return ValidationReport(
+        manifest=found.manifest,
+        totals=totals,
+        warnings=found.warnings,
+        notes=found.notes,
+        cost=estimate(totals, costs.units, costs.pixels, costs.unknown_sizes, known, prices),
+    )
 
 
 def check(
@@ -86,14 +111,22 @@ def check(
     units, rows = request.task_units or spec.task_units, request.task_rows or spec.task_rows
     with open_report(request.report) as sink:
         faults, tally, planner = Faults(strict=request.strict, sink=sink), Tally(), LinePlanner(plan.job, catalogue)
+        costs = CostTally()
         with Lint(catalogue, faults) as lint:
             checked = _checked(request, catalogue, settings, faults, tally)
-            planned = _planned(checked, planner, plan, faults, lint, on_progress)
+            planned = _planned(_told(checked, on_progress), planner, plan, faults, lint, costs)
             for task in cut_tasks(grouped(planned), task_units=units, task_rows=rows):
                 plan.task(task)
             lint.finish(lambda: _again(_checked(request, catalogue, settings, Faults(), Tally()), planner, plan.job))
     faults.raise_if_any(hint="mend the manifest and give the same command again")
-    return Checked(tally.summary(), faults.warnings.groups(), lint.notes())
+    return Checked(tally.summary(), faults.warnings.groups(), lint.notes(), costs)
+
+
+def _told(rows: Iterator[RowInputs], on_progress: OnProgress) -> Iterator[RowInputs]:
+    for count, checked in enumerate(rows):
+        if count % PROGRESS_ROWS == 0:
+            on_progress(SubmitProgress(stage="checking", rows=count))
+        yield checked
 
 
 def _again(rows: Iterator[RowInputs], planner: LinePlanner, job: str) -> Iterator[Looked]:
@@ -109,17 +142,16 @@ def _planned(
     plan: Plan,
     faults: Faults,
     lint: Lint,
-    on_progress: OnProgress,
+    costs: CostTally,
 ) -> Iterator[PlannedLine]:
-    for count, checked in enumerate(rows):
-        if count % PROGRESS_ROWS == 0:
-            on_progress(SubmitProgress(stage="checking", rows=count))
+    for checked in rows:
         position, line, row, coordinates = checked.authored
         inputs = planned_inputs(plan.job, checked)
         prototype = planner.prototype(row, inputs)
         if prototype.broken:
             _report_broken(line, row, prototype, faults)
         lint.look(line, row, prototype, inputs)
+        costs.add(prototype)
         plan.inputs(checked)
         if plan.lines and not faults.total:
             yield planner.plan(row, prototype, position, inputs, coordinates)

@@ -18,6 +18,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from orchestrator.cost.estimate import Prices
+from orchestrator.cost.measured import measured_in_store
 from orchestrator.events import History
 from orchestrator.failures import Failures, read_failures
 from orchestrator.fetch import FetchProgress, FetchReport, fetch
@@ -79,6 +81,27 @@ class Client:
         options = ManifestOptions(file_format, column_map or {}, defaults or {}, frozenset(extra_columns))
         return validate(SubmitRequest(path=Path(manifest), options=options), self.catalogue, self.settings)
 
+    def estimate(
+        self,
+        request: SubmitRequest,
+        prices: Prices = Prices(),  # noqa: B008 - frozen
+        *,
+        on_progress: Callable[[SubmitProgress], None] = lambda progress: None,
+    ) -> ValidationReport:
+        """As `validate`, with what a submit can be told, and with the speeds of this store's earlier jobs.
+
+        Raises:
+            ManifestError: faults, all of them.
+            ServiceError: the store does not answer.
+        """
+        measured = measured_in_store(self.store)
+        if prices.workers is None:
+            with suppress(LedgerUnavailable):  # a fleet that cannot be asked is one of unknown size
+                prices = prices.model_copy(update={"workers": len(self.workers()) or None})
+        return validate(
+            request, self.catalogue, self.settings, measured=measured, prices=prices, on_progress=on_progress
+        )
+
     def submit(
         self,
         manifest: Path | str,
@@ -90,17 +113,24 @@ class Client:
         extra_columns: Collection[str] = (),
         priority: int = 100,
         keep_going: bool = False,
+        max_units: float | None = None,
     ) -> JobDocument:
         """Submit a manifest. The same id with the same manifest goes on where it stopped.
 
         Raises:
             ManifestError: faults, all of them; nothing was sent.
+            SettingsError: it would cost more than `max_units`.
             JobConflict: the id belongs to another manifest.
             ServiceError: the store does not answer; the same call goes on.
         """
         options = ManifestOptions(file_format, column_map or {}, defaults or {}, frozenset(extra_columns))
         request = SubmitRequest(
-            path=Path(manifest), options=options, job_id=job_id, priority=priority, keep_going=keep_going
+            path=Path(manifest),
+            options=options,
+            job_id=job_id,
+            priority=priority,
+            keep_going=keep_going,
+            max_units=max_units,
         )
         return self.submit_request(request)
 
@@ -142,9 +172,9 @@ class Client:
         """Stop handing out a job's tasks; running ones stop after their batch."""
         return self._steer(job, "pause", reason=reason)
 
-    def resume(self, job: str) -> ControlState:
-        """Go on with a paused job."""
-        return self._steer(job, "resume")
+    def resume(self, job: str, *, max_units: float | None = None) -> ControlState:
+        """Go on with a paused job; `max_units` sets the cost at which it is paused from now on."""
+        return self._steer(job, "resume", max_units=max_units)
 
     def cancel(self, job: str, reason: str = "") -> ControlState:
         """End a job with what it has; final."""
@@ -216,12 +246,12 @@ class Client:
                 )
             time.sleep(POLL_SECONDS)
 
-    def _steer(self, job: str, verb: ControlVerb, *, reason: str = "", priority: int | None = None) -> ControlState:
+    def _steer(self, job: str, verb: ControlVerb, *, reason: str = "", **values: float | None) -> ControlState:
         document = jobs.read_document(self.store, job)
         ended = final_summary(self.store, document)
         if ended is not None and verb != "priority":
             raise JobConflict(f"job {job} has ended ({ended.state}); there is nothing to {verb}")
-        event = ControlEvent(verb=verb, reason=reason, priority=priority, by=_user())
+        event = ControlEvent.model_validate({"verb": verb, "reason": reason, "by": _user()} | values)
         jobs.write_control(self.store, job, event, after=jobs.read_control(self.store, document).last)
         state = jobs.read_control(self.store, document)
         with suppress(LedgerUnavailable):  # the orchestrator reads the event from the store as well

@@ -11,15 +11,16 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from orchestrator.cost.measured import size_name
 from orchestrator.gallery import HTML, Gallery
 from orchestrator.local_disk import local_disk, scratch_folder
 from orchestrator.metadata_table import MetadataWriter, image_units, row_lines
 from orchestrator.outcomes import PartOutcomes, read_outcomes
 from schemas import keys
 from schemas.errors import JobConflict
-from schemas.job import JobDocument, Summary
+from schemas.job import FormatSize, JobDocument, ModelSpeed, Summary
 from schemas.planned import PlannedRow
-from schemas.result import ResultLine
+from schemas.result import ResultLine, rendered_units
 from services import jobs
 from services.failpoints import failpoint
 from services.store import ObjectStore
@@ -38,6 +39,8 @@ class _Tally:
     bytes: int = 0
     units: float = 0.0
     failures: Counter[str] = field(default_factory=Counter)
+    speeds: dict[str, list[float]] = field(default_factory=dict)
+    sizes: dict[str, list[int]] = field(default_factory=dict)
 
     @property
     def missing(self) -> int:
@@ -60,6 +63,19 @@ class _Tally:
             self.images += image.key is not None
             self.dropped += image.dropped
             self.flagged += bool(image.flagged)
+        self._measure(row, outcome)
+
+    def _measure(self, row: PlannedRow, outcome: ResultLine) -> None:
+        """What later jobs are estimated by. A chain's time is that of several models."""
+        if outcome.seconds and not row.then:
+            speed = self.speeds.setdefault(row.model, [0.0, 0.0])
+            speed[0] += rendered_units([row], [outcome])
+            speed[1] += outcome.seconds
+        for image in outcome.images:
+            if image.bytes:
+                size = self.sizes.setdefault(size_name(row.format, row.quality), [0, 0])
+                size[0] += image.bytes
+                size[1] += image.width * image.height
 
 
 def finalize(
@@ -133,6 +149,11 @@ def _summary(
         bytes=tally.bytes,
         units=round(tally.units, 6),
         failures=dict(sorted(tally.failures.items())),
+        speeds={
+            model: ModelSpeed(units=round(cost, 6), seconds=round(seconds, 3))
+            for model, (cost, seconds) in sorted(tally.speeds.items())
+        },
+        sizes={name: FormatSize(bytes=size, pixels=pixels) for name, (size, pixels) in sorted(tally.sizes.items())},
         rounds=tuple(found.round_id for found in rounds if found.round_id),
         submitted_at=document.submitted_at,
         finished_at=now.isoformat(timespec="seconds"),

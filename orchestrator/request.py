@@ -6,7 +6,7 @@ from pathlib import Path
 
 from orchestrator.manifests.options import ManifestOptions
 from schemas.base import Frozen
-from schemas.errors import FaultGroup
+from schemas.errors import FaultGroup, SettingsError
 
 PROGRESS_ROWS = 1000
 
@@ -17,6 +17,7 @@ class SubmitRequest:
 
     Args:
         name: the manifest's name where the path is a spooled copy.
+        max_units: cost that the job must not exceed.
         strict: a warning is a fault.
         report: where every fault and warning is written, `.jsonl` or `.csv`.
     """
@@ -28,10 +29,21 @@ class SubmitRequest:
     job_id: str | None = None
     priority: int = 100
     keep_going: bool = False
+    max_units: float | None = None
     task_units: float | None = None
     task_rows: int | None = None
     strict: bool = False
     report: Path | None = None
+
+    def refuse_over_limit(self, units: float) -> None:
+        """Raises:
+        SettingsError: a job of this cost would exceed `max_units`.
+        """
+        if self.max_units is not None and units > self.max_units:
+            raise SettingsError(
+                f"the job would cost {units:,.2f} units; --max-units is {self.max_units:,.2f}; nothing was sent",
+                hint="fewer rows, images, steps or pixels, or a higher --max-units",
+            )
 
     @property
     def manifest_name(self) -> str:

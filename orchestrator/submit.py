@@ -62,6 +62,7 @@ def submit(
             found = check(request, catalogue, settings, plan, on_progress=on_progress)
             totals = writer.finish()
         on_warnings(found.warnings)
+        request.refuse_over_limit(totals.units)
         spec = _spec(request, settings)
         failpoint("submit.checked")
         store.check()
@@ -107,6 +108,7 @@ def _spec(request: SubmitRequest, settings: Settings) -> JobSpec:
         column_map=dict(options.column_map),
         extra_columns=tuple(sorted(options.extra_columns)),
         keep_going=request.keep_going,
+        max_units=request.max_units,
         task_units=request.task_units or settings.dispatch.task_units,
         task_rows=request.task_rows or settings.dispatch.task_rows,
     )
@@ -120,6 +122,8 @@ def _claim(store: ObjectStore, job: str, spec: JobSpec) -> tuple[bool, JobDocume
         claim = Submission(job=job, spec=spec, submitted_at=_now())
         store.put(keys.submission(job), claim.model_dump_json().encode(), jobs.JSON)
         return False, None
+    # Of the limit the first one counts, until `resume` sets another.
+    spec = spec.model_copy(update={"max_units": known.max_units})
     if known != spec:
         differs = [name for name in JobSpec.model_fields if getattr(known, name) != getattr(spec, name)]
         raise JobConflict(

@@ -33,6 +33,7 @@ class JobSpec(Frozen):
     column_map: dict[str, str] = Field(default_factory=dict, description="our field -> the manifest's column")
     extra_columns: tuple[str, ...] = Field((), description="columns kept on request although their names are near ours")
     keep_going: bool = Field(False, description="errors in a row do not pause the job")
+    max_units: float | None = Field(None, gt=0, description="cost at which the job is paused; None: no limit")
     task_units: float
     task_rows: int
 
@@ -74,16 +75,23 @@ class ControlEvent(Versioned):
     reason: str = ""
     by: str = Field("", description="who: a user, or the orchestrator")
     automatic: bool = Field(False, description="the job paused itself")
+    max_units: float | None = Field(None, gt=0, description="of resume: the limit from now on; None: as before")
 
 
 class ControlState(Frozen):
-    """The fold of all events of a job. `last` is the ULID of the last one folded, empty for none."""
+    """The fold of all events of a job.
+
+    Attributes:
+        last: the ULID of the last one folded, empty for none.
+        max_units: the limit that an event set; None: the job's own counts.
+    """
 
     state: Literal["running", "paused", "cancelled"] = "running"
     priority: int = 100
     reason: str = ""
     automatic: bool = False
     last: str = ""
+    max_units: float | None = None
 
 
 def fold(initial_priority: int, events: list[tuple[str, ControlEvent]]) -> ControlState:
@@ -104,8 +112,23 @@ def fold(initial_priority: int, events: list[tuple[str, ControlEvent]]) -> Contr
             continue
         name = {"pause": "paused", "resume": "running", "cancel": "cancelled"}[event.verb]
         told = {"state": name, "reason": event.reason, "automatic": event.automatic, "last": ulid}
+        told["max_units"] = event.max_units or state.max_units
         state = state.model_copy(update=told)
     return state
+
+
+class ModelSpeed(Frozen):
+    """What rows of one model cost, and the time that their denoising took on one device."""
+
+    units: float = Field(ge=0)
+    seconds: float = Field(ge=0)
+
+
+class FormatSize(Frozen):
+    """What images of one file format came to."""
+
+    bytes: int = Field(ge=0)
+    pixels: int = Field(ge=0)
 
 
 class Summary(Versioned):
@@ -124,6 +147,8 @@ class Summary(Versioned):
     bytes: int
     units: float
     failures: dict[str, int] = Field(default_factory=dict, description="error class -> rows")
+    speeds: dict[str, ModelSpeed] = Field(default_factory=dict, description="model -> what its rows took")
+    sizes: dict[str, FormatSize] = Field(default_factory=dict, description="file format -> what its images came to")
     rounds: tuple[str, ...] = ()
     submitted_at: str
     finished_at: str

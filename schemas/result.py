@@ -1,11 +1,13 @@
 """What a worker commits: a piece, one JSON line per row."""
 
+from collections.abc import Iterable
 from typing import Literal
 
 from pydantic import Field
 
 from schemas.base import Frozen, Versioned
 from schemas.errors import ErrorClass
+from schemas.planned import PlannedRow
 from schemas.rows import RowId
 
 RowStatus = Literal["done", "failed"]
@@ -101,3 +103,20 @@ def outcome_rank(line: ResultLine) -> tuple[bool, str]:
 def best(lines: list[ResultLine]) -> ResultLine:
     """The line that counts for a row."""
     return max(lines, key=outcome_rank)
+
+
+def rendered_units(rows: Iterable[PlannedRow], lines: Iterable[ResultLine]) -> float:
+    """Cost of rows that have an outcome: where an input decided the size, of the size that it turned out to have."""
+    known = {line.index: line for line in lines}
+    return sum(_rendered_units(row, known.get(row.index)) for row in rows)
+
+
+def _rendered_units(row: PlannedRow, line: ResultLine | None) -> float:
+    if line is None or (row.width and row.height):
+        return row.units()
+    if row.then and len(line.stages) == row.stage_count:
+        sizes = enumerate((stage.width, stage.height) for stage in line.stages)
+        return sum(row.at_stage(number).sized(*size).units() for number, size in sizes)
+    if row.then or not (line.width and line.height):
+        return row.units()
+    return row.sized(line.width, line.height).units()

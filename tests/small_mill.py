@@ -79,7 +79,13 @@ def failing(error: Exception) -> Callable[..., Any]:
 
 
 def write_job(
-    store: ObjectStore, tasks: list[list[PlannedRow]], *, job: str = JOB, keep_going: bool = False, priority: int = 100
+    store: ObjectStore,
+    tasks: list[list[PlannedRow]],
+    *,
+    job: str = JOB,
+    keep_going: bool = False,
+    priority: int = 100,
+    **spec_changes: Any,
 ) -> JobDocument:
     """What `submit` leaves in the store."""
     with PlanWriter(store, job) as writer:
@@ -93,6 +99,7 @@ def write_job(
         keep_going=keep_going,
         task_units=1.0,
         task_rows=9,
+        **spec_changes,
     )
     document = JobDocument(job=job, spec=spec, totals=totals, priority=priority, submitted_at="2026-01-01T00:00:00")
     store.put(keys.job_document(job), document.model_dump_json().encode())

@@ -19,7 +19,7 @@ from schemas.errors import (
     ServiceError,
 )
 from schemas.planned import PlannedRow
-from schemas.result import ResultLine
+from schemas.result import ResultLine, rendered_units
 from schemas.task import TaskMessage
 from services import jobs
 from services.failpoints import failpoint
@@ -215,7 +215,7 @@ def _delta(rows: list[PlannedRow], lines: list[ResultLine]) -> CountDelta:
         done=done,
         failed=len(lines) - done,
         images=sum(len(line.final_images) for line in lines),
-        units=sum(row.units() for row in rows),
+        units=rendered_units(rows, lines),
         pausing=len(pausing),
         pausing_class=pausing[-1] if pausing else "",
     )

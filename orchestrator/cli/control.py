@@ -26,11 +26,17 @@ def pause(job: str, reason: str, as_json: bool, **options: Any) -> None:
 
 @click.command()
 @click.argument("job")
+@click.option(
+    "--max-units", type=click.FloatRange(min=0, min_open=True), metavar="UNITS", help="a new limit of its cost"
+)
 @json_option
 @service_options
-def resume(job: str, as_json: bool, **options: Any) -> None:
-    """Go on with a paused job."""
-    _tell(job, Client(take_settings(options)).resume(job), as_json)
+def resume(job: str, max_units: float | None, as_json: bool, **options: Any) -> None:
+    """Go on with a paused job.
+
+    A job that paused itself because it reached its --max-units needs a higher one here.
+    """
+    _tell(job, Client(take_settings(options)).resume(job, max_units=max_units), as_json)
 
 
 @click.command()

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,15 @@ import rich_click as click
 
 from orchestrator.cli.fetching import fetch_with_progress
 from orchestrator.cli.local_stack import LocalStack
-from orchestrator.cli.submitting import GoOn, request_of, submit_with_progress
+from orchestrator.cli.submitting import GoOn, request_of, submit_with_progress, take_prices
+from orchestrator.cli.validating import tell_validated
 from orchestrator.cli.watching import watch
 from orchestrator.client import Client
+from orchestrator.cost.measured import remember_here
 from orchestrator.fetch_folder import check_folder
-from schemas.errors import JobPaused
+from orchestrator.request import SubmitRequest
+from orchestrator.status import final_summary
+from schemas.errors import JobPaused, LocalDiskError
 from schemas.job import JobDocument
 from services import jobs
 from services.cli.options import json_option, local_options, manifest_options, submit_options, take_settings
@@ -43,20 +48,30 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
         promptmill run parti.tsv --map prompt=Prompt --set model=sd15 --workers 2 --job-id parti
     """
     fleet = {name: options.pop(name) for name in ("workers", "gpus", "exact", "safety")}
+    devices = len(fleet["gpus"].split(",")) if fleet["gpus"] not in (None, "all") else fleet["workers"]
+    prices, dry_run = take_prices(options, None if fleet["gpus"] == "all" else devices), options.pop("dry_run")
     base = take_settings(options)
+    if dry_run:
+        with request_of(manifest, options) as request:
+            tell_validated(request, Client(base), prices, as_json=as_json)
+        return
     with request_of(manifest, options) as request, GoOn() as go_on, LocalStack(base, **fleet) as stack:
         client = Client(stack.settings)
         document = submit_with_progress(client, request, go_on)
         folder = out or Path(document.job)
         check_folder(folder, document.job)  # now, and not after the last image
+        remember = False
         if not client.status(document.job).ended:
-            _go_on(client, document)
+            _go_on(client, document, request)
             stack.start_work()
+            remember = True
         try:
             status = watch(client, document.job, stack.check)
         except JobPaused:
             fetch_with_progress(client, document.job, folder)  # with failed.jsonl, which tells why
             raise
+        if remember:
+            _remember(client, document, base.data_dir)
         report = fetch_with_progress(client, document.job, folder)
     told = "; metadata.jsonl there says what made each" if report.images else ""
     say(f"{counted(report.images, 'image')} in {folder}{os.sep}{told}")
@@ -67,9 +82,17 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
     sys.exit(report.exit_status)
 
 
-def _go_on(client: Client, document: JobDocument) -> None:
+def _remember(client: Client, document: JobDocument, data_dir: Path) -> None:
+    """What this run took is what the next one is estimated by. A full disk does not spoil a run that has ended."""
+    summary = final_summary(client.store, document)
+    if summary is not None:
+        with suppress(LocalDiskError):
+            remember_here(data_dir, summary)
+
+
+def _go_on(client: Client, document: JobDocument, request: SubmitRequest) -> None:
     """A job that was paused, by itself or in an earlier run, gets a new chance."""
     control = jobs.read_control(client.store, document)
     if control.state == "paused":
         say(f"it was paused{f' ({control.reason})' if control.reason else ''}; going on")
-        client.resume(document.job)
+        client.resume(document.job, max_units=request.max_units)

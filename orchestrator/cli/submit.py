@@ -5,11 +5,11 @@ from typing import Any
 
 import rich_click as click
 
-from orchestrator.cli.submitting import GoOn, manifest_progress, request_of, show_warnings, submit_with_progress
+from orchestrator.cli.submitting import GoOn, request_of, submit_with_progress, take_prices
+from orchestrator.cli.validating import tell_validated
 from orchestrator.client import Client
-from orchestrator.submit import ValidationReport
-from orchestrator.submit import validate as validate_manifest
 from services.cli.options import (
+    cost_options,
     cut_options,
     json_option,
     manifest_options,
@@ -17,7 +17,7 @@ from services.cli.options import (
     submit_options,
     take_settings,
 )
-from services.cli.output import print_json, print_table, say
+from services.cli.output import print_json, say
 
 
 @click.command()
@@ -25,46 +25,24 @@ from services.cli.output import print_json, print_table, say
 @json_option
 @manifest_options
 @cut_options
+@cost_options
 @service_options
 def validate(manifest: Path, as_json: bool, **options: Any) -> None:
     """Check a manifest; nothing is sent.
 
-    Prints every fault with its line, or what the manifest would come to.
+    Prints every fault with its line, or what the manifest would come to: rows, images, cost, time, storage.
 
     Examples:
 
         promptmill validate prompts.jsonl
-        promptmill validate parti.tsv --map prompt=Prompt --set model=sd15
+        promptmill validate parti.tsv --map prompt=Prompt --set model=sd15 --report faults.csv
+        promptmill validate big.parquet --units-per-second 0.9 --price-per-hour 1.80
         zcat prompts.txt.gz | promptmill validate - --set model=tiny
     """
+    prices = take_prices(options)
     settings = take_settings(options)
-    with request_of(manifest, options) as request, manifest_progress() as show:
-        report = validate_manifest(request, Client(settings).catalogue, settings, on_progress=show)
-    if as_json:
-        print_json(report.model_dump())
-    else:
-        _show(report)
-
-
-def _show(report: ValidationReport) -> None:
-    totals, manifest = report.totals, report.manifest
-    earlier = totals.earlier_images
-    facts = [
-        ["rows", f"{totals.rows:,}"],
-        ["images", f"{totals.images:,}" + (f", and {totals.earlier_images:,} of earlier stages" if earlier else "")],
-        ["batches", f"{totals.batches:,} (rows that can share a denoising loop)"],
-        ["tasks", f"{totals.tasks:,}"],
-        ["units", f"{totals.units:,.2f} (1 unit: 512x512 at 50 steps)"],
-        ["pipelines", ", ".join(f"{name} {rows:,}" for name, rows in manifest.pipelines.items())],
-        ["models", ", ".join(f"{name} {rows:,}" for name, rows in manifest.models.items())],
-    ]
-    kept = ", ".join(f"{name} {rows:,}" for name, rows in manifest.extra_columns.items())
-    facts.append(["kept as extra", kept or "no other columns"])
-    print_table(["", ""], facts)
-    show_warnings(report.warnings)
-    for note in report.notes:
-        say(note, style="dim")
-    say("no faults", style="green")
+    with request_of(manifest, options) as request:
+        tell_validated(request, Client(settings), prices, as_json=as_json)
 
 
 @click.command()
@@ -83,7 +61,12 @@ def submit(manifest: Path, as_json: bool, **options: Any) -> None:
         promptmill submit prompts.jsonl --set model=sd15
         promptmill submit parti.tsv --map prompt=Prompt --set model=sd15 --job-id parti
     """
+    prices, dry_run = take_prices(options), options.pop("dry_run")
     client = Client(take_settings(options))
+    if dry_run:
+        with request_of(manifest, options) as request:
+            tell_validated(request, client, prices, as_json=as_json, ask_services=True)
+        return
     with request_of(manifest, options) as request, GoOn() as go_on:
         document = submit_with_progress(client, request, go_on)
     job = document.job

@@ -13,6 +13,7 @@ from typing import Any, Self
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 
 from orchestrator.client import Client
+from orchestrator.cost.estimate import Prices
 from orchestrator.manifests.formats import spool
 from orchestrator.manifests.options import ManifestOptions, parse_map, parse_set
 from orchestrator.submit import SubmitProgress, SubmitRequest
@@ -20,6 +21,12 @@ from schemas.errors import FaultGroup
 from schemas.job import JobDocument
 from services.cli.manifest_faults import show_groups
 from services.cli.output import counted, err, say
+
+
+def take_prices(options: dict[str, Any], workers: int | None = None) -> Prices:
+    """Take what `cost_options` says about the machines out of a command's arguments."""
+    given = {name: options.pop(name) for name in ("units_per_second", "price_per_hour")}
+    return Prices(workers=workers, **given)
 
 
 @contextmanager

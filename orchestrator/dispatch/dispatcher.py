@@ -242,7 +242,8 @@ class Dispatcher:
 
     def _pause_if_failing(self, active: ActiveJob, progress: JobProgress) -> None:
         limit = 0 if active.document.spec.keep_going else self._settings.failure_streak
-        reason = reason_to_pause(progress, limit)
+        max_units = active.control.max_units or active.document.spec.max_units
+        reason = reason_to_pause(progress, limit, max_units)
         if reason is None:
             return
         log.error("%s: paused: %s", active.job, reason)

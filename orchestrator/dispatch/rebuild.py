@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from orchestrator.dispatch.active_job import ActiveJob
 from schemas import keys
 from schemas.planned import PlannedRow
-from schemas.result import ResultLine, best
+from schemas.result import ResultLine, best, rendered_units
 from services import jobs
 from services.ledger import CountDelta, Ledger
 
@@ -70,9 +70,10 @@ def _tally_part(active: ActiveJob, round_id: str | None, part: int, tally: _Tall
     for task, rows in by_task.items():
         record = active.record(task)
         # By the rows of the plan, not by their number: a garbage message may have brought others' rows here.
-        wanted = [row.index for row in jobs.parse_rows(plan[record.offset : record.offset + record.length])]
-        if record.part == part and all(index in rows for index in wanted):
-            _count_task(task, [best(rows[index]) for index in wanted], record.units, tally)
+        wanted = jobs.parse_rows(plan[record.offset : record.offset + record.length])
+        if record.part == part and all(row.index in rows for row in wanted):
+            lines = [best(rows[row.index]) for row in wanted]
+            _count_task(task, lines, rendered_units(wanted, lines), tally)
     return True
 
 

@@ -32,16 +32,19 @@ def odd_settings(row: PlannedRow, entry: ModelEntry) -> tuple[Oddity, ...]:
 def _sizes(row: PlannedRow, entry: ModelEntry) -> Iterator[Oddity]:
     if row.pipeline == "upscale" or not row.width or not row.height:
         return
-    native = f"{row.model} was made for {entry.width} x {entry.height}"
+    native = f"the {entry.width} x {entry.height} that {row.model} was made for"
     area = row.width * row.height / (entry.width * entry.height)
     size = f"{row.width} x {row.height}"
     if area < SMALLEST_AREA:
-        yield Oddity("width", f"{size}; {native}", f"far smaller than {native}")
+        kind = f"far smaller than {native}"
+        yield Oddity("width", f"{size} is {kind}", kind)
     elif row.pipeline == "txt2img" and area > LARGEST_AREA:
         # From an input image the composition is given, and a large output is what it is for.
-        yield Oddity("width", f"{size}; {native}", f"far larger than {native}: subjects come out several times")
+        kind = f"far larger than {native}: subjects come out several times"
+        yield Oddity("width", f"{size} is {kind}", kind)
     if max(row.width / row.height, row.height / row.width) > LONGEST_SIDE:
-        yield Oddity("width", f"{size} is very long; {native}", f"very long; {native}")
+        kind = f"far longer than {native}"
+        yield Oddity("width", f"{size} is {kind}", kind)
 
 
 def _steps(row: PlannedRow, entry: ModelEntry) -> Iterator[Oddity]:
@@ -49,10 +52,10 @@ def _steps(row: PlannedRow, entry: ModelEntry) -> Iterator[Oddity]:
     if most is not None:
         if row.steps > most:
             kind = f"more steps than {row.model} can use: it was distilled for {most} at most"
-            yield Oddity("steps", f"{row.steps} steps; {row.model} was distilled for {most} at most", kind)
+            yield Oddity("steps", kind, kind)
         if row.guidance_scale > 1 >= entry.guidance_scale:
             kind = f"{row.model} was distilled to work without guidance"
-            yield Oddity("guidance_scale", f"guidance {row.guidance_scale:g}; {kind}: up to 1", kind)
+            yield Oddity("guidance_scale", f"{kind}; up to 1 is off", kind)
     elif row.steps < FEWEST_STEPS < entry.steps and not row.loras and not entry.source.startswith("builtin:"):
         kind = f"few steps for {row.model}, which is no turbo model; {entry.steps} are usual"
-        yield Oddity("steps", f"{row.steps} steps: {kind}", kind)
+        yield Oddity("steps", kind, kind)

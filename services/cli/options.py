@@ -20,6 +20,7 @@ _COLLECTED = {"set": "sets", "map": "maps", "extra": "extras", "format": "file_f
 # Panels of `--help`.
 SERVICES = "Services and settings"
 MANIFEST = "Manifest"
+COST = "Cost"
 
 
 def option_defaults(path: Path = Path("promptmill.toml")) -> dict[str, dict[str, Any]]:
@@ -111,6 +112,20 @@ def cut_options(command: Command) -> Command:
     )
 
 
+def cost_options(command: Command) -> Command:
+    """What a job may cost (`--max-units`), and what is known of the machines."""
+    option = partial(click.option, panel=COST)
+    positive = click.FloatRange(min=0, min_open=True)
+    limit_help = "refuse a job that would cost more, and pause one that does"
+    speed_help = "of one device; default: as measured in earlier jobs"
+    return _with(
+        command,
+        option("--max-units", type=positive, metavar="UNITS", help=limit_help),
+        option("--units-per-second", type=positive, metavar="UNITS", help=speed_help),
+        option("--price-per-hour", type=click.FloatRange(min=0), metavar="PRICE", help="of one device, any currency"),
+    )
+
+
 def submit_options(command: Command) -> Command:
     """What `submit` and `run` take beside the manifest."""
     weight = partial(click.option, type=click.IntRange(1, 10_000), metavar="WEIGHT", default=100, show_default=True)
@@ -119,5 +134,7 @@ def submit_options(command: Command) -> Command:
         click.option("--job-id", metavar="ID", help="id of the job; default: by file name and time"),
         weight("--priority", help="twice the weight, twice the share of the workers"),
         click.option("--keep-going", is_flag=True, help="many errors in a row do not pause the job"),
+        click.option("--dry-run", is_flag=True, help="check and estimate as `validate` does; nothing is sent"),
+        cost_options,
         cut_options,
     )

@@ -115,7 +115,7 @@ class TestInputs:
             {"prompt": "1", "pipeline": "img2img", "image": "a.png"},
             {"prompt": "2", "pipeline": "img2img", "image": "same.png"},
             {"prompt": "3", "pipeline": "inpaint", "image": "a.png", "mask": "m.png"},
-            {"prompt": "4", "pipeline": "img2img", "image": "s3://bucket/k.png"},
+            {"prompt": "4", "pipeline": "img2img", "image": "s3://promptmill/k.png"},
         ]
 
     def test_each_content_goes_up_once_and_rows_name_it_by_its_hash(
@@ -131,7 +131,7 @@ class TestInputs:
             assert hashlib.sha256(data).hexdigest() == image.sha256
             assert image.sha256 in image.address
         assert (first.width, first.height) == (64, 48)
-        assert (fourth.image.address, fourth.image.sha256) == ("s3://bucket/k.png", None)
+        assert (fourth.image.address, fourth.image.sha256) == ("s3://promptmill/k.png", None)
         assert (fourth.width, fourth.height) == (None, None)
 
     def test_they_are_there_before_the_job_is(

@@ -121,3 +121,31 @@ class TestPausing:
         write_job(small_mill.store, self.bad(), keep_going=True)
         small_mill.run(small_mill.dispatcher())
         small_mill.assert_exact(done=0, failed=40)
+
+
+class TestCostLimit:
+    def test_a_job_that_exceeds_its_limit_is_paused_with_the_reason_and_goes_on_with_a_higher_one(
+        self, small_mill: SmallMill
+    ) -> None:
+        tasks = tasks_of(1, 1, 1, 1)
+        cost = tasks[0][0].units()
+        document = write_job(small_mill.store, tasks, max_units=1.5 * cost)
+        dispatcher = small_mill.dispatcher()
+        for _ in range(6):
+            small_mill.tick(dispatcher)
+            small_mill.work()
+        progress = small_mill.progress()
+        assert (progress.state, progress.automatic, progress.done) == ("paused", True, 2)
+        assert "its limit is" in progress.reason
+        small_mill.steer("resume")
+        small_mill.tick(dispatcher, 2)
+        assert small_mill.progress().state == "paused", "the limit stands"
+        small_mill.steer("resume", max_units=100.0)
+        assert jobs.read_control(small_mill.store, document).max_units == 100
+        small_mill.run(dispatcher)
+        small_mill.assert_exact(done=4)
+
+    def test_a_job_that_ends_with_its_last_task_is_not_paused(self, small_mill: SmallMill) -> None:
+        write_job(small_mill.store, tasks_of(2), max_units=1e-9)
+        small_mill.run(small_mill.dispatcher())
+        small_mill.assert_exact(done=2)

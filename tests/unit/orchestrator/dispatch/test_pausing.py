@@ -45,3 +45,14 @@ def test_the_rule_can_be_switched_off() -> None:
 @pytest.mark.parametrize("state", ["paused", "cancelled"])
 def test_a_job_that_does_not_run_is_not_paused_again(state: str) -> None:
     assert reason_to_pause(progress(streak=1000, state=state), 20) is None
+
+
+@pytest.mark.parametrize(
+    ("units", "limit", "counted", "paused"),
+    [(10, None, 1, False), (10, 10, 1, False), (10.5, 10, 1, True), (10.5, 10, 2, False)],
+)
+def test_a_job_over_its_limit_is_paused_unless_it_is_done(
+    units: float, limit: float | None, counted: int, paused: bool
+) -> None:
+    found = reason_to_pause(progress(units=units, tasks=2, counted=counted), 0, limit)
+    assert (found is not None) == paused

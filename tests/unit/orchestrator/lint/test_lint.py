@@ -75,7 +75,7 @@ def test_an_input_image_may_be_made_large_and_an_upscaler_may_do_what_it_is_for(
     Image.new("RGB", (1024, 1024)).save(tmp_path / "a.png")
     large = {"pipeline": "img2img", "image": "a.png"}
     upscaled = {"pipeline": "upscale", "image": "a.png", "model": "sd-x4-upscaler"}
-    assert lines(report(large, upscaled | {"image": "s3://bucket/a.png"})) == []
+    assert lines(report(large, upscaled | {"image": "s3://promptmill/a.png"})) == []
 
 
 def test_a_prompt_that_is_cut_off_is_a_warning_with_its_tokens(report: Any) -> None:
