@@ -3,12 +3,13 @@
 import hashlib
 import json
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from orchestrator.importing.files import image_files
 from orchestrator.importing.ids import FreeIds, id_of_file
@@ -21,6 +22,7 @@ from orchestrator.prefetch import prefetch
 from services.catalogue import Catalogue
 
 _THREADS = 8
+_WAITING = 4096  # rows that wait for images of their other stages
 _WEIGHTS = (".safetensors", ".ckpt")
 
 
@@ -40,12 +42,43 @@ class ImportOptions:
 
 
 @dataclass
-class _Seen:
-    """A row that was written: which of its images were met (a bit each), of how many, under which id."""
+class _Waiting:
+    """A row that is not written yet: images of further stages may follow. Once it is, its values are given up."""
 
-    met: int
-    images: int
+    values: dict[str, Any]
+    file: Path
+
+
+@dataclass
+class _Seen:
+    """A row of ours: which of its images were met, each at which stages (a bit each), and of how many."""
+
     row_id: str
+    images: int
+    waiting: _Waiting
+    met: dict[int, int] = field(default_factory=dict)
+
+    def take(self, image: int, values: dict[str, Any]) -> Literal["taken", "copy", "late"]:
+        """Take an image into account: one of another stage makes the row one that keeps all of them."""
+        depth = len(values.get("then", ()))
+        known = self.met.get(depth, 0)
+        if known >> image & 1:
+            return "copy"
+        if self.met and not known:
+            written = self.waiting.values
+            if not written:
+                return "late"
+            self.waiting.values = max(written, values, key=lambda one: len(one.get("then", ()))) | {"keep": "all"}
+        self.met[depth] = known | 1 << image
+        return "taken"
+
+    @property
+    def missing(self) -> int:
+        """Images that were met at no stage."""
+        found = 0
+        for bits in self.met.values():
+            found |= bits
+        return self.images - found.bit_count()
 
 
 class Importer:
@@ -76,6 +109,7 @@ class Importer:
         self._tally = Tally()
         self._ids = FreeIds()
         self._seen: dict[bytes, _Seen] = {}
+        self._queue: deque[_Waiting] = deque()
         self._asked: set[str] = set()
 
     def run(self, paths: Iterable[Path]) -> ImportReport:
@@ -97,10 +131,12 @@ class Importer:
                 else:
                     self._take(found)
                 self._on_progress(tally.files, tally.rows)
+        while self._queue:
+            self._put(self._queue.popleft())
         for seen in self._seen.values():
-            met = seen.met.bit_count()
-            if met < seen.images:
-                self._find(Finding(seen.row_id, "incomplete", f"{met} of its {seen.images} images were found"))
+            if seen.missing:
+                told = f"{seen.images - seen.missing} of its {seen.images} images were found"
+                self._find(Finding(seen.row_id, "incomplete", told))
         return tally.report()
 
     def _take(self, found: FoundRow) -> None:
@@ -109,33 +145,38 @@ class Importer:
         values = self._with_alias(found)
         if found.record is None:
             # Where a row of another tool comes from is worth a column; our own rows come back as they were.
-            values = {"id": id_of_file(found.file.stem)} | values | {"imported_from": found.file.name}
-            self._put(values, found.file)
+            named = {"id": id_of_file(found.file.stem)} | values | {"imported_from": found.file.name}
+            self._queue.append(_Waiting(named, found.file))
         elif self._options.each:
-            values = one_image(values, found.record)
-            if not self._is_copy(values, 0, 1):
-                self._put(values, found.file)
-        elif not self._is_copy(values, found.record.image, values.get("num_images", 1)):
-            self._put(values, found.file)
+            self._take_own(one_image(values, found.record), 0, found.file)
+        else:
+            self._take_own(values, found.record.image, found.file)
+        while len(self._queue) > _WAITING:
+            self._put(self._queue.popleft())
 
-    def _is_copy(self, values: dict[str, Any], image: int, images: int) -> bool:
-        """Whether the row was written already, for this image or another one of it."""
-        text = json.dumps(values, sort_keys=True).encode()
-        key = hashlib.blake2b(text, digest_size=16).digest()
+    def _take_own(self, values: dict[str, Any], image: int, file: Path) -> None:
+        """One image of a row of ours. Images of several stages of a chain are of one row, which keeps them all."""
+        own = {name: value for name, value in values.items() if name != "then"}
+        key = hashlib.blake2b(json.dumps(own, sort_keys=True).encode(), digest_size=16).digest()
         seen = self._seen.get(key)
         if seen is None:
-            self._seen[key] = _Seen(1 << image, images, str(values["id"]))
-            return False
-        self._tally.copies += bool(seen.met >> image & 1)
-        seen.met |= 1 << image
-        return True
+            waiting = _Waiting(values, file)
+            seen = self._seen[key] = _Seen(str(values["id"]), int(values.get("num_images", 1)), waiting)
+            self._queue.append(waiting)
+        became = seen.take(image, values)
+        if became == "late":
+            told = "of another stage than those of its row met before, and too far from them: import it by itself"
+            self._find(Finding(str(file), "not_taken", told))
+        self._tally.copies += became == "copy"
 
-    def _put(self, values: dict[str, Any], file: Path) -> None:
+    def _put(self, waiting: _Waiting) -> None:
+        values, file = waiting.values, waiting.file
         row_id = self._ids.take(str(values["id"]))
         if row_id != values["id"]:
             self._find(Finding(str(file), "renamed", f"id {values['id']} is taken by another row: {row_id} here"))
         row = with_files(values, lambda sha256: self._file_of(sha256, file))
         self._write(row | {"id": row_id})
+        waiting.values = {}
         self._tally.rows += 1
         self._tally.images += int(values.get("num_images", 1))
 

@@ -50,12 +50,16 @@ def _recorded_differences(original: ImageRecord, made: ImageRecord) -> Iterator[
 
 
 def _flat(value: Any, name: str = "") -> dict[str, Any]:
+    found: dict[str, Any] = {}
     if isinstance(value, dict):
-        found: dict[str, Any] = {}
         for key, inner in value.items():
             found |= _flat(inner, f"{name}.{key}" if name else str(key))
-        return found
-    return {name: value}
+    elif isinstance(value, list):
+        for place, inner in enumerate(value):
+            found |= _flat(inner, f"{name}[{place}]")
+    else:
+        found[name] = value
+    return found
 
 
 def _shown(value: Any) -> str:

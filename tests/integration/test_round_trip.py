@@ -24,8 +24,16 @@ ROWS: list[dict[str, Any]] = [
     {"id": "u", "pipeline": "upscale", "image": "house-small.webp", "model": "tiny", "steps": 3, "noise_level": 30},
     {"id": "d", "pipeline": "depth2img", "image": "house.png", "model": "tiny", "steps": 3, "prompt": "a castle"},
 ]
+CHAIN: dict[str, Any] = {
+    "then": [
+        {"pipeline": "inpaint", "mask": "house-sun-mask.png", "strength": 0.9},
+        {"pipeline": "upscale", "steps": 2},
+    ],
+    "keep": "all",
+}
+ROWS.append(SMALL | {"id": "c", "prompt": "a boat", "height": 64} | CHAIN)
 # Fields that no worker renders yet.
-NOT_YET = {"weighting", "loras", "embeddings", "then", "keep"}
+NOT_YET = {"weighting", "loras", "embeddings"}
 
 
 def images(folder: Path) -> dict[str, bytes]:
@@ -51,12 +59,12 @@ def test_the_manifest_that_import_makes_of_an_exact_run_renders_the_same_bytes(m
     # The inputs come from the job: the manifest lies where the user's own files do not.
     (mill.folder / "elsewhere").mkdir()
     told = mill.command("import", "first", "--job", "first", "-o", "elsewhere/again.jsonl")
-    assert "6 rows, 7 images" in told.stderr
+    assert "7 rows, 8 images" in told.stderr
     mill.command("submit", "elsewhere/again.jsonl", "--job-id", "second")
     assert mill.wait_for("second", seconds=60).done == len(ROWS)
     mill.command("fetch", "second")
     first, second = images(mill.folder / "first"), images(mill.folder / "second")
-    assert len(first) == 7
+    assert len(first) == 8 + 2  # and those of the chain's earlier stages
     assert first == second
     # And the rows as planned are the same ones, of which the second manifest says everything.
     lines = [json.loads(line) for line in (mill.folder / "elsewhere" / "again.jsonl").read_text().splitlines()]

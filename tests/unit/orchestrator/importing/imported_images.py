@@ -14,7 +14,7 @@ from schemas.planned import PlannedRow
 from schemas.result import RenderInfo
 from services.catalogue import Catalogue
 from services.image_metadata.carriers import exif_block
-from services.image_metadata.record import format_record, image_record
+from services.image_metadata.record import StageRecord, format_record, image_record
 
 RENDER = RenderInfo(
     device="cpu (1 threads)", dtype="float32", versions={}, model_source="x", model_revision=None, safety="keep"
@@ -42,8 +42,17 @@ def planned(**changes: Any) -> PlannedRow:
     return PlannedRow.model_validate(values | changes)
 
 
-def own_image(path: Path, row: PlannedRow, number: int = 0, inputs: dict[str, str] | None = None) -> Path:
-    """An image of ours, without its real pixels."""
+def own_image(
+    path: Path,
+    row: PlannedRow,
+    number: int = 0,
+    inputs: dict[str, str] | None = None,
+    *,
+    stage: int | None = None,
+    masks: dict[int, str] | None = None,
+) -> Path:
+    """An image of ours, without its real pixels; `stage` None: of the last one."""
+    before = StageRecord(seed=row.seed, width=8, height=8, batch_size=1, slot=0, render=RENDER)
     record = image_record(
         row,
         number=number,
@@ -55,6 +64,8 @@ def own_image(path: Path, row: PlannedRow, number: int = 0, inputs: dict[str, st
         inputs=inputs or {},
         render=RENDER,
         version="0.1.0",
+        before=[before] * (len(row.then) if stage is None else stage),
+        stage_masks=masks or {},
     )
     return png(path, promptmill=format_record(record))
 

@@ -26,6 +26,19 @@ BY_PIPELINE: dict[str, dict[str, Any]] = {
 }
 
 
+THEN: list[dict[str, Any]] = [
+    {"pipeline": "upscale", "noise_level": 20, "width": 256, "height": 256, "tiling": {"over": 100, "window": 32}},
+    {"pipeline": "inpaint", "strength": 0.5, "width": 256, "height": 256, "loras": [{"name": "x", "weight": 0.5}]},
+]
+_STAGE = {"model": "tiny", "prompt": "p", "steps": 3, "guidance_scale": 5.0, "seed": 7, "scheduler": None}
+
+
+def chain(**changes: Any) -> PlannedRow:
+    then = [_STAGE | stage for stage in THEN]
+    then[1]["mask"] = {"address": "jobs/j/inputs/b.png", "sha256": MASK}
+    return planned(then=then, weighting="compel", embeddings=["e"], **changes)
+
+
 def planned_again(values: dict[str, Any], index: int) -> PlannedRow:
     """What a submit makes of an imported row; its inputs lie where they lay, with the size that they had."""
     row: Row = ROW_ADAPTER.validate_python(values)
@@ -75,6 +88,48 @@ def test_a_copy_is_taken_once_and_another_row_of_the_same_id_gets_another(tmp_pa
     rows, report = imported(first, copy, other)
     assert [(one["id"], one["seed"]) for one in rows] == [("fox", 10), ("fox-2", 99)]
     assert (report.copies, report.counts) == (1, {"renamed": 1})
+
+
+def test_a_chain_comes_back_with_every_stage(tmp_path: Path) -> None:
+    rows, report = imported(own_image(tmp_path / "a.png", chain(), masks={2: MASK}))
+    assert (report.rows, report.inputs) == (1, 1)
+    stage = {"model": "tiny", "prompt": "p", "steps": 3, "guidance_scale": 5.0, "seed": 7}
+    mask = f"sha256:{MASK}"
+    assert rows[0]["then"] == [
+        stage | {"pipeline": "upscale", "noise_level": 20},
+        stage
+        | {"pipeline": "inpaint", "strength": 0.5, "width": 256, "height": 256, "mask": mask}
+        | {"loras": [{"name": "x", "weight": 0.5}]},
+    ]
+    assert (rows[0]["weighting"], rows[0]["embeddings"], "keep" in rows[0]) == ("compel", ["e"], False)
+    ROW_ADAPTER.validate_python(rows[0])
+
+
+def test_images_of_several_stages_are_one_row_that_keeps_them_all(tmp_path: Path) -> None:
+    row = chain(num_images=2)
+    for number in range(2):
+        for stage in range(3):
+            own_image(tmp_path / f"fox-{number}-s{stage}.png", row, number, stage=stage, masks={2: MASK})
+    own_image(tmp_path / "other.png", planned(id="other"))
+    rows, report = imported(tmp_path)
+    assert [(one["id"], len(one.get("then", ())), one.get("keep")) for one in rows] == [
+        ("fox", 2, "all"),
+        ("other", 0, None),
+    ]
+    assert (report.files, report.rows, report.copies) == (7, 2, 0)
+    each, _ = imported(tmp_path, each=True)
+    assert [(one["id"], one.get("keep"), one["seed"]) for one in each] == [
+        ("fox-0", "all", 10),
+        ("fox-1", "all", 11),
+        ("other", None, 10),
+    ]
+    assert [stage["seed"] for stage in each[1]["then"]] == [8, 8]
+
+
+def test_an_image_of_an_earlier_stage_alone_is_the_row_up_to_there(tmp_path: Path) -> None:
+    rows, report = imported(own_image(tmp_path / "a.png", chain(), stage=1))
+    assert [stage["pipeline"] for stage in rows[0]["then"]] == ["upscale"]
+    assert report.counts == {}
 
 
 def test_inputs_are_found_by_content_and_named_from_where_the_manifest_is(tmp_path: Path) -> None:
