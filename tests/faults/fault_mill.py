@@ -133,6 +133,14 @@ class FaultMill(Mill):
         """Wait until failpoints were reached."""
         self.until(lambda: self.fired(*names), seconds, f"the failpoints {', '.join(names)}")
 
+    def worker_logging_to(self, folder: Path, name: str, **variables: str) -> int:
+        """Start a worker whose log stands in another folder."""
+        own, self.folder = self.folder, folder
+        try:
+            return self.worker(name, **variables)
+        finally:
+            self.folder = own
+
     def pid(self, name: str) -> int:
         """The pid of a process that this mill started."""
         pid = self._processes.pid(name)

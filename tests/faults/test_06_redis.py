@@ -1,0 +1,93 @@
+"""Redis killed, emptied, cut off, silent, full, or with a lost reply: workers go on, and the job ends complete."""
+
+import pytest
+
+from tests.faults.fault_mill import FaultMill
+from tests.faults.jobs import prompts
+from tests.faults.rooms import SLOW_STEPS
+
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+PIECES = {"PROMPTMILL_WORKER__PIECE_SECONDS": "0.2"}
+
+
+def working(mill: FaultMill, job: str, rows: int = 200) -> None:
+    """A job that is well under way."""
+    mill.orchestrator()
+    mill.worker("w", count=2, **SLOW_STEPS, **PIECES)
+    mill.submit(prompts(rows), job)
+    mill.wait_for_images(job, 40)
+
+
+def finish(mill: FaultMill, job: str, rows: int = 200, again: int = 64) -> None:
+    """The job ends; at most what was in flight was rendered twice."""
+    assert mill.wait_for(job).done == rows
+    assert mill.repeated(job) <= again
+    mill.settle(job)
+
+
+def test_a_redis_that_is_killed_and_started_again_costs_no_row(mill: FaultMill) -> None:
+    working(mill, "restart")
+    rendered = sum(mill.rendered("restart").values())
+    with mill.redis_down():
+        mill.wait_for_images("restart", rendered + 8)  # workers go on with what they have
+    finish(mill, "restart")
+
+
+def test_a_redis_that_is_away_for_longer_than_a_lease_costs_no_row(mill: FaultMill) -> None:
+    working(mill, "away")
+    with mill.redis_down():
+        mill.until(lambda: "does not answer" in mill.log("orchestrator"), what="the outage in the orchestrator's log")
+        mill.until(lambda: mill.log("orchestrator").count("does not answer") > 2, what="a longer outage")
+    finish(mill, "away")
+
+
+def test_a_redis_emptied_in_mid_job_is_filled_from_the_store(mill: FaultMill) -> None:
+    working(mill, "flush")
+    mill.redis.flushall()
+    mill.until(lambda: "ledger made from the store" in mill.log("orchestrator"), what="the rebuilt ledger")
+    finish(mill, "flush")
+
+
+def test_a_redis_emptied_again_and_again_still_lets_the_job_end(mill: FaultMill) -> None:
+    working(mill, "flushes")
+    for _ in range(4):
+        images = sum(mill.rendered("flushes").values())
+        mill.redis.flushall()
+        mill.until(lambda seen=images: sum(mill.rendered("flushes").values()) > seen, what="more images")  # type: ignore[misc]
+    finish(mill, "flushes", again=4 * 64)
+
+
+def test_connections_that_redis_kills_are_made_again(mill: FaultMill) -> None:
+    working(mill, "clients")
+    for _ in range(5):
+        assert int(mill.redis.client_kill_filter(_type="normal", skipme=True)) > 0
+        images = sum(mill.rendered("clients").values())
+        mill.until(lambda seen=images: sum(mill.rendered("clients").values()) > seen, what="more images")  # type: ignore[misc]
+    finish(mill, "clients")
+
+
+def test_half_open_connections_are_given_up_and_made_again(mill: FaultMill) -> None:
+    working(mill, "silent")
+    assert mill.redis_proxy.silence() > 4, "the fault hit no connection"
+    finish(mill, "silent")
+
+
+def test_a_publish_whose_reply_is_lost_renders_nothing_twice(mill: FaultMill) -> None:
+    mill.orchestrator()
+    mill.worker("w", count=2, **SLOW_STEPS)
+    before = mill.redis_proxy.swallowed
+    mill.redis_proxy.swallow_reply(b"LPUSH", times=3)
+    mill.submit(prompts(200), "reply")
+    mill.until(lambda: mill.redis_proxy.swallowed > before, what="a lost reply")
+    finish(mill, "reply", again=0)
+
+
+def test_a_full_redis_stops_nobody_for_good(mill: FaultMill) -> None:
+    working(mill, "memory", rows=300)
+    mill.redis.config_set("maxmemory", 1)
+    try:
+        mill.until(lambda: "does not answer" in mill.logs(), what="a refused write")
+        assert mill.redis.info("errorstats")["errorstat_OOM"]["count"] > 0
+    finally:
+        mill.redis.config_set("maxmemory", 0)
+    finish(mill, "memory", rows=300)
