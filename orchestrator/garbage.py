@@ -167,8 +167,9 @@ def _end_uploads(store: ObjectStore, folder: str, oldest: float, *, dry_run: boo
 def _abandoned(store: ObjectStore, job: str, now: float, rule: GarbageRule) -> Garbage:
     """A submission that was never finished: given up once its newest object is older than the grace time."""
     found = list(store.list(keys.job_folder(job)))
-    claim = keys.submission(job)
-    if all(info.key != claim for info in found):  # without the claim it is somebody else's folder
+    ours = [info.key for info in found if info.key.startswith(keys.claims_folder(job))]
+    ours += [info.key for info in found if info.key == keys.submission(job)]
+    if not ours:  # without a claim it is somebody else's folder
         raise JobNotFound(f"no job {job!r} in {store.place}", hint="`promptmill list` names all jobs")
     newest = max(info.modified if info.modified is not None else now for info in found)
     if rule.grace_seconds and newest > now - rule.grace_seconds:
@@ -177,8 +178,8 @@ def _abandoned(store: ObjectStore, job: str, now: float, rule: GarbageRule) -> G
     uploads, note = _end_uploads(store, keys.job_folder(job), now - rule.grace_seconds, dry_run=dry_run)
     if not dry_run:
         # The claim last: cut short, this leaves a submission that can be found, and removed, again.
-        store.delete([info.key for info in found if info.key != claim])
-        store.delete([claim])
+        store.delete([info.key for info in found if info.key not in ours])
+        store.delete(ours)
     return Garbage(
         job=job,
         abandoned=True,

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 
 from orchestrator.checking import Plan, ValidationReport, check, validate
+from orchestrator.claim import claim, now
 from orchestrator.input_uploads import InputUploads
 from orchestrator.local_disk import scratch_folder
 from orchestrator.manifests.formats import detect_format
@@ -19,8 +20,8 @@ from orchestrator.planner.spool import PlanSpool
 from orchestrator.planner.write import PlanWriter
 from orchestrator.request import OnProgress, OnWarnings, SubmitProgress, SubmitRequest
 from schemas import keys
-from schemas.errors import JobConflict, ObjectMissing, SettingsError
-from schemas.job import JobDocument, JobSpec, Submission, Totals
+from schemas.errors import SettingsError
+from schemas.job import JobDocument, JobSpec, Totals
 from services import jobs
 from services.catalogue import Catalogue
 from services.failpoints import failpoint
@@ -66,7 +67,7 @@ def submit(
         spec = _spec(request, settings)
         failpoint("submit.checked")
         store.check()
-        resumed, done = _claim(store, job, spec)
+        resumed, done = claim(store, job, spec)
         failpoint("submit.claimed")
         on_job_id(job)
         if done is not None:
@@ -77,7 +78,7 @@ def submit(
         failpoint("submit.inputs")
         spool.send(store, resume=resumed, on_sent=_uploaded(totals, len(spool), on_progress))
     failpoint("submit.planned")
-    document = JobDocument(job=job, spec=spec, totals=totals, priority=request.priority, submitted_at=_now())
+    document = JobDocument(job=job, spec=spec, totals=totals, priority=request.priority, submitted_at=now())
     store.put(keys.job_document(job), document.model_dump_json().encode(), jobs.JSON)
     failpoint("submit.written")
     return document
@@ -114,31 +115,5 @@ def _spec(request: SubmitRequest, settings: Settings) -> JobSpec:
     )
 
 
-def _claim(store: ObjectStore, job: str, spec: JobSpec) -> tuple[bool, JobDocument | None]:
-    """Take the job id for this manifest, or find that it is ours already. (resumed, the finished submission)."""
-    try:
-        known = Submission.model_validate_json(store.get(keys.submission(job))).spec
-    except ObjectMissing:
-        claim = Submission(job=job, spec=spec, submitted_at=_now())
-        store.put(keys.submission(job), claim.model_dump_json().encode(), jobs.JSON)
-        return False, None
-    # Of the limit the first one counts, until `resume` sets another.
-    spec = spec.model_copy(update={"max_units": known.max_units})
-    if known != spec:
-        differs = [name for name in JobSpec.model_fields if getattr(known, name) != getattr(spec, name)]
-        raise JobConflict(
-            f"job id {job!r} is taken: submitted with another {', '.join(differs)}",
-            hint="choose another --job-id, or give the same manifest and options to go on",
-        )
-    try:
-        return True, JobDocument.model_validate_json(store.get(keys.job_document(job)))
-    except ObjectMissing:
-        return True, None
-
-
 def _source_name(name: str) -> str:
     return re.sub(r"[^\w.-]+", "_", name)[:100] or "manifest"
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -70,6 +70,15 @@ def submission(job: str) -> str:
     return f"jobs/{job}/source/submission.json"
 
 
+def claims_folder(job: str) -> str:
+    return f"jobs/{job}/source/claims/"
+
+
+def claim(job: str, ulid: str) -> str:
+    """The mark of one submit that wants the job id."""
+    return f"jobs/{job}/source/claims/{ulid}.json"
+
+
 def source(job: str, name: str) -> str:
     return f"jobs/{job}/source/manifest/{name}"
 

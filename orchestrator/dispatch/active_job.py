@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pyarrow as pa
 
 from schemas import keys
+from schemas.errors import PromptmillError
 from schemas.job import ControlEvent, ControlState, JobDocument
 from schemas.queues import queue_for
 from schemas.task import TaskMessage, TaskRecord, parse_member
@@ -24,6 +25,10 @@ class Order(NamedTuple):
     message: TaskMessage
     queue: str
     cost: float
+
+
+class RoundsChanged(PromptmillError):
+    """The rounds that were known are no longer those that count: what the ledger holds is of others."""
 
 
 @dataclass
@@ -77,7 +82,10 @@ class ActiveJob:
             self.control = jobs.read_control(self.store, self.document, self._events)
 
     def _refresh_rounds(self) -> None:
-        for plan in jobs.read_rounds(self.store, self.document)[len(self._plans) :]:
+        found = jobs.read_rounds(self.store, self.document)
+        if found[: len(self._plans)] != self.rounds:
+            raise RoundsChanged(f"job {self.job}: a retry that was written earlier makes a later one void")
+        for plan in found[len(self._plans) :]:
             self._plans.append((plan, jobs.read_tasks(self.store, self.job, plan.round_id)))
 
     def record(self, task: int) -> TaskRecord:

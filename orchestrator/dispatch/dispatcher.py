@@ -16,7 +16,7 @@ from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from functools import partial
 
-from orchestrator.dispatch.active_job import ActiveJob
+from orchestrator.dispatch.active_job import ActiveJob, RoundsChanged
 from orchestrator.dispatch.pausing import reason_to_pause
 from orchestrator.dispatch.publishing import Publisher
 from orchestrator.dispatch.rebuild import open_in_ledger
@@ -186,7 +186,11 @@ class Dispatcher:
         self._refresh(active)
 
     def _refresh(self, active: ActiveJob) -> None:
-        active.refresh()
+        try:
+            active.refresh()
+        except RoundsChanged:
+            self._ledger.drop(active.job, tasks=active.tasks)  # made again from the store, with the rounds that count
+            raise
         self._ledger.grow(active.job, tasks=active.tasks, retried=active.retried_rows)
         self._ledger.steer(active.job, active.control)
 

@@ -248,20 +248,28 @@ class Ledger:
 
     def lead(self, leader: str, seconds: float) -> bool:
         """Take or keep the leader's lock. It only saves work: two leaders do no harm."""
-        key = f"{self._prefix}:leader"
+        return self.hold("leader", leader, seconds)
+
+    def resign(self, leader: str) -> None:
+        """Give the leader's lock up, so that another dispatcher goes on at once."""
+        self.let_go("leader", leader)
+
+    def hold(self, lock: str, owner: str, seconds: float) -> bool:
+        """Take or keep a lock. A hint, as all of the ledger: a Redis that forgot it gives it to the next who asks."""
+        key = f"{self._prefix}:{lock}"
         with mapped_errors(self._place):
-            if self._redis.set(key, leader, nx=True, px=int(seconds * 1000)):
+            if self._redis.set(key, owner, nx=True, px=int(seconds * 1000)):
                 return True
-            if self._redis.get(key) != leader:
+            if self._redis.get(key) != owner:
                 return False
             self._redis.pexpire(key, int(seconds * 1000))
             return True
 
-    def resign(self, leader: str) -> None:
-        """Give the leader's lock up, so that another dispatcher goes on at once."""
+    def let_go(self, lock: str, owner: str) -> None:
+        """Give a lock up."""
         with mapped_errors(self._place):
-            if self._redis.get(f"{self._prefix}:leader") == leader:
-                self._redis.delete(f"{self._prefix}:leader")
+            if self._redis.get(f"{self._prefix}:{lock}") == owner:
+                self._redis.delete(f"{self._prefix}:{lock}")
 
     def leader(self) -> str | None:
         """Host and process id of the dispatcher at work, or None."""

@@ -40,7 +40,8 @@ class TestSubmit:
     ) -> None:
         submit(memory_store, catalogue, settings, request(manifest(tmp_path, ROWS)))
         puts = [key for verb, key in memory_store.asked if verb == "put"]
-        assert puts[0] == keys.submission("job")
+        assert puts[0].startswith(keys.claims_folder("job"))
+        assert puts[1] == keys.submission("job")
         assert puts[-1] == keys.job_document("job")
 
     def test_a_real_store_holds_the_same(
