@@ -22,6 +22,10 @@ def mapped_errors(place: str) -> Iterator[None]:
             f"Redis at {place} refused: wrong password or rights", hint="check PROMPTMILL_REDIS__URL"
         ) from error
     except (RedisError, OSError) as error:
+        if "OOM command not allowed" in str(error):
+            raise LedgerUnavailable(
+                f"Redis at {place} is full", hint="raise its maxmemory; its policy must be noeviction"
+            ) from error
         raise LedgerUnavailable(
             f"Redis at {place} does not answer ({type(error).__name__})",
             hint="is it running, and is PROMPTMILL_REDIS__URL right? run `promptmill doctor`",

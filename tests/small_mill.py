@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field
@@ -232,6 +233,10 @@ class SmallMill:
             if jobs.read_summary(self.store, job) is not None and self.ledger.progress(job) is None:
                 return
         raise AssertionError(f"{job} is not finalized after {looks} looks: {self.ledger.progress(job)}")
+
+    def let_leases_end(self) -> None:
+        """Wait for as long as a lease holds here."""
+        time.sleep(self.settings.worker.lease_seconds * 1.2)
 
     def die(self, message: TaskMessage) -> None:
         """A worker takes a message and is killed: its lease expires."""

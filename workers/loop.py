@@ -71,12 +71,12 @@ class Loop:
         except ModelUnavailable as error:
             self._fail_all(batch, error)
             return
-        failpoint("worker.rendered")
         share = (time.monotonic() - started) / len(batch)
         info = self._renderer.info(batch[0].row.model)
         for place, (slot, image) in enumerate(zip(batch, images, strict=True)):
             self._tell(slot)
             take(Made(slot, image, len(batch), place, info, share))
+        failpoint("worker.rendered")
 
     def _rendered(self, batch: list[Slot]) -> list[Rendered]:
         """As the engine room. What no engine should raise is a failed render too, or one bad row would end the task."""

@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 from schemas.errors import (
     InvalidInput,
     LedgerUnavailable,
+    ObjectMissing,
     ServiceError,
+    UnreadableObject,
 )
 from schemas.planned import PlannedRow
 from schemas.result import ResultLine, rendered_units
@@ -79,13 +82,14 @@ def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
         stopping=place.stopping,
     )
     started = time.monotonic()
-    delay, trouble = 0.0, ""
+    delay, trouble, suspect = 0.0, "", False
     failpoint("worker.leased")
     with keeper:
         try:
             outcome = _render(message, token, place, keeper)
         except ServiceError as error:
             outcome, delay, trouble = None, OUTAGE_DELAY_SECONDS, error.message
+            suspect = isinstance(error, ObjectMissing | UnreadableObject)
         if outcome is not None:
             counted = _count(message, outcome, place, keeper)
             told = "counted" if counted else "committed, and left to be counted,"
@@ -94,7 +98,7 @@ def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
     # After the keeper has ended: a renewal that came later would take the lease up again, for nobody.
     level = logging.ERROR if trouble else logging.INFO
     log.log(level, "given back job=%s task=%s: %s", message.job, message.member, trouble or keeper.reason)
-    _give_back(message, token, place, delay, trouble)
+    _give_back(message, token, place, delay, trouble, suspect=suspect)
     return "given_back"
 
 
@@ -208,8 +212,9 @@ def _count(
 
 
 def _delta(rows: list[PlannedRow], lines: list[ResultLine]) -> CountDelta:
-    pausing = [line.failure.error_class for line in lines if line.failure is not None]
-    pausing = [name for name in pausing if name != "invalid_input"]
+    ways = [line.failure.error_class if line.failure else "done" for line in lines]
+    ways = [way for way in ways if way != "invalid_input"]  # the manifest's fault, which tells nothing of the others
+    pausing = [way for way in ways if way != "done"]
     done = sum(line.status == "done" for line in lines)
     return CountDelta(
         done=done,
@@ -218,11 +223,12 @@ def _delta(rows: list[PlannedRow], lines: list[ResultLine]) -> CountDelta:
         units=rendered_units(rows, lines),
         pausing=len(pausing),
         pausing_class=pausing[-1] if pausing else "",
+        run=len(list(takewhile(lambda way: way == ways[-1] != "done", reversed(ways)))),
     )
 
 
-def _give_back(message: TaskMessage, token: str, place: Workplace, delay: float, error: str) -> None:
+def _give_back(message: TaskMessage, token: str, place: Workplace, delay: float, error: str, *, suspect: bool) -> None:
     try:
-        place.ledger.give_back(message.job, message.member, token, delay_seconds=delay, error=error)
+        place.ledger.give_back(message.job, message.member, token, delay_seconds=delay, error=error, suspect=suspect)
     except LedgerUnavailable as away:
         log.warning("task %s of %s: its lease will expire: %s", message.member, message.job, away.message)

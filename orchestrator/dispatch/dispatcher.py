@@ -19,12 +19,13 @@ from functools import partial
 from orchestrator.dispatch.active_job import ActiveJob, RoundsChanged
 from orchestrator.dispatch.pausing import reason_to_pause
 from orchestrator.dispatch.publishing import Publisher
-from orchestrator.dispatch.rebuild import open_in_ledger
+from orchestrator.dispatch.rebuild import open_in_ledger, rows_of_task
 from orchestrator.dispatch.recover import isolate, recover, requeue_vanished
 from orchestrator.finalize import finalize
 from orchestrator.status import final_summary
 from schemas.errors import JobConflict, JobNotFound, ObjectMissing, PromptmillError, ServiceError, UnreadableObject
 from schemas.job import ControlEvent, JobDocument
+from schemas.task import parse_member
 from services import jobs
 from services.broker import Broker
 from services.failpoints import failpoint
@@ -46,7 +47,7 @@ class Dispatcher:
 
     def __init__(self, settings: Settings, store: ObjectStore, ledger: Ledger, broker: Broker) -> None:
         self._settings = settings.dispatch
-        self._hold = settings.worker.lease_seconds / 5  # living workers renew within a sixth of it
+        self._lease = settings.worker.lease_seconds
         self._store = store
         self._ledger = ledger
         self._broker = broker
@@ -96,7 +97,10 @@ class Dispatcher:
         found = self._publisher.publish(self._active, flights, workers=self._workers, now=time.monotonic())
         for job, error in found.items():
             with self._contained(job):
-                raise error
+                if isinstance(error, ObjectMissing | UnreadableObject):
+                    self._pause(self._active[job], f"the plan cannot be read: {error.message}")
+                else:
+                    raise error
         return bool(self._active)
 
     def _leads(self) -> bool:
@@ -180,7 +184,8 @@ class Dispatcher:
             self._finished.clear()
 
     def _open(self, active: ActiveJob) -> None:
-        if open_in_ledger(active, self._ledger, hold_seconds=self._hold):
+        # Living workers renew within a sixth of a lease; one that is silent for all of it has lost it.
+        if open_in_ledger(active, self._ledger, hold_seconds=self._lease / 5, settle_seconds=self._lease):
             log.info("%s: ledger made from the store", active.job)
         failpoint("dispatch.opened")
         self._refresh(active)
@@ -224,10 +229,12 @@ class Dispatcher:
             self._refresh(active)
         if recovering:
             self._recover(active, look, now, background)
-        leased = any(flight.token for flight in flights)
+            self._check_suspect(active, progress)
+        # A worker that the ledger forgot may still hold what it commits.
+        open_hands = any(flight.token for flight in flights) or not recovering or now < progress.settled
         refreshed = job not in self._refreshes or self._refreshes[job].done()
         complete = progress.counted >= active.tasks
-        if complete or (progress.state == "cancelled" and not leased):
+        if complete or (progress.state == "cancelled" and not open_hands):
             if refreshed:  # else it may be about to find a retry
                 self._later(job, background, partial(self._finalize, active))
             return None
@@ -244,12 +251,23 @@ class Dispatcher:
         if lost or look.has_losses:
             isolate(active, self._ledger, self._settings)
 
+    def _check_suspect(self, active: ActiveJob, progress: JobProgress) -> None:
+        """A worker could not read a member's rows: by the fault of its message, or of the plan. Here by the plan."""
+        if progress.suspect and progress.state == "running":
+            try:
+                rows_of_task(active, parse_member(progress.suspect)[0])
+                self._ledger.clear_suspicion(active.job)
+            except (ObjectMissing, UnreadableObject) as error:
+                self._pause(active, f"the plan cannot be read: {error.message}")
+
     def _pause_if_failing(self, active: ActiveJob, progress: JobProgress) -> None:
         limit = 0 if active.document.spec.keep_going else self._settings.failure_streak
         max_units = active.control.max_units or active.document.spec.max_units
         reason = reason_to_pause(progress, limit, max_units)
-        if reason is None:
-            return
+        if reason is not None:
+            self._pause(active, reason)
+
+    def _pause(self, active: ActiveJob, reason: str) -> None:
         log.error("%s: paused: %s", active.job, reason)
         event = ControlEvent(verb="pause", reason=reason, by="orchestrator", automatic=True)
         jobs.write_control(self._store, active.job, event, after=active.control.last)

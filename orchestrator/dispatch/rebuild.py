@@ -22,11 +22,15 @@ class _Tally:
     units: float = 0.0
 
 
-def open_in_ledger(active: ActiveJob, ledger: Ledger, *, hold_seconds: float) -> bool:
+def open_in_ledger(
+    active: ActiveJob, ledger: Ledger, *, hold_seconds: float, settle_seconds: float | None = None
+) -> bool:
     """Make a job known to the ledger, unless it is. True where this call did.
 
     Where the last round has pieces there may be living workers, whose leases Redis has forgotten: nothing is
     published for `hold_seconds`, so that they can take up their leases again. Earlier rounds ended before it began.
+    `settle_seconds`: a worker that did not do so by then is dead; None: as `hold_seconds`. A cancelled job may be in
+    the middle of its first task, before any piece.
     """
     tally = _Tally(bytearray((active.tasks + 7) // 8))
     found_pieces = False
@@ -38,6 +42,7 @@ def open_in_ledger(active: ActiveJob, ledger: Ledger, *, hold_seconds: float) ->
             for part in range(plan.first_part, plan.first_part + plan.parts):
                 found_pieces |= _tally_part(active, plan.round_id, part, tally, readers)
     failed = tally.failed - active.retried_rows
+    may_live = found_pieces or active.control.state == "cancelled"
     return ledger.open(
         active.job,
         tasks=active.tasks,
@@ -46,6 +51,7 @@ def open_in_ledger(active: ActiveJob, ledger: Ledger, *, hold_seconds: float) ->
         retried=active.retried_rows,
         counts=CountDelta(tally.done, failed, tally.images, tally.units),
         hold_seconds=hold_seconds if found_pieces else 0,
+        settle_seconds=(hold_seconds if settle_seconds is None else settle_seconds) if may_live else 0,
     )
 
 
@@ -87,5 +93,9 @@ def _count_task(task: int, lines: list[ResultLine], units: float, tally: _Tally)
 
 
 def rows_of_task(active: ActiveJob, task: int) -> list[PlannedRow]:
-    """A task's rows as planned."""
+    """A task's rows as planned.
+
+    Raises:
+        ObjectMissing, UnreadableObject: the plan is damaged.
+    """
     return jobs.read_rows(active.store, active.message(str(task), 0))

@@ -77,10 +77,12 @@ class Ledger:
         counted: bytes = b"",
         retried: int = 0,
         hold_seconds: float = 0,
+        settle_seconds: float = 0,
     ) -> bool:
         """Make a job known, with the tasks that the store shows as counted (a bit each, highest first).
 
-        For `hold_seconds` nothing is published, so that living workers can take up their leases again.
+        For `hold_seconds` nothing is published, so that living workers can take up their leases again. After
+        `settle_seconds` those that did not are dead.
         Returns False where it was known already: nothing is changed then.
         """
         number = sum(byte.bit_count() for byte in counted)
@@ -94,7 +96,8 @@ class Ledger:
         }
         meta |= {"counted": number, "done": counts.done, "failed": counts.failed, "images": counts.images}
         fields = [part for pair in (meta | {"units": counts.units}).items() for part in pair]
-        return bool(self._run("open", job, counted, int(hold_seconds * 1000), *fields))
+        waits = (int(hold_seconds * 1000), int(settle_seconds * 1000))
+        return bool(self._run("open", job, counted, *waits, *fields))
 
     def grow(self, job: str, *, tasks: int, retried: int) -> bool:
         """Retries added tasks: `tasks` in all; the `retried` rows of all retries are no longer failed but open."""
@@ -157,13 +160,26 @@ class Ledger:
         answer, state = self._run("renew", job, member, token, int(seconds * 1000), holder, rows, images)
         return cast(RenewAnswer, answer), state
 
-    def give_back(self, job: str, member: str, token: str, *, delay_seconds: float = 0, error: str = "") -> bool:
-        """The worker gives a member back unfinished; not a loss. `delay_seconds`: not published before."""
-        return int(self._run("release", job, member, token, 0, int(delay_seconds * 1000), error[:500])) >= 0
+    def give_back(
+        self, job: str, member: str, token: str, *, delay_seconds: float = 0, error: str = "", suspect: bool = False
+    ) -> bool:
+        """The worker gives a member back unfinished; not a loss.
+
+        Args:
+            delay_seconds: not published before.
+            suspect: its rows could not be read; the dispatcher looks whether the plan is to blame.
+        """
+        said = (0, int(delay_seconds * 1000), error[:500], int(suspect))
+        return int(self._run("release", job, member, token, *said)) >= 0
+
+    def clear_suspicion(self, job: str) -> None:
+        """The plan of the suspected member is sound: its message was not."""
+        with mapped_errors(self._place):
+            self._redis.hdel(f"{self._base(job)}:meta", "suspect")
 
     def lose(self, job: str, member: str, token: str, *, error: str) -> int:
         """A lease expired: count a loss and publish again. Returns the losses so far, or -1: not so."""
-        return int(self._run("release", job, member, token, 1, 0, error[:500]))
+        return int(self._run("release", job, member, token, 1, 0, error[:500], 0))
 
     def requeue(self, job: str, member: str, since: int) -> bool:
         """Publish a member again whose message is gone."""
@@ -175,7 +191,7 @@ class Ledger:
 
     def count(self, job: str, member: str, delta: CountDelta) -> bool:
         """Count a member whose rows all have an outcome. True where this call counted it."""
-        counts = (delta.done, delta.failed, delta.images, delta.units, delta.pausing, delta.pausing_class)
+        counts = (delta.done, delta.failed, delta.images, delta.units, delta.pausing, delta.pausing_class, delta.run)
         return int(self._run("count", job, member, *counts)) == 1
 
     def notes(self, job: str) -> tuple[dict[str, int], dict[str, str]]:

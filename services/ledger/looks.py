@@ -7,7 +7,7 @@ from typing import Any
 from services.ledger.records import Flight, JobProgress
 
 _META_NUMBERS = ("priority", "tasks", "counted", "done", "failed", "images", "cursor", "opened")
-_META_STREAK = ("streak", "head_rows", "head_failures")
+_META_LATER = ("streak", "head_rows", "head_failures", "settled")
 _ANSWERS = 5  # of one job
 
 
@@ -43,13 +43,14 @@ def _look(
 
 
 def _progress(meta: dict[str, str], again: int, in_flight: int) -> JobProgress:
-    numbers = {name: int(meta.get(name, 0)) for name in (*_META_NUMBERS, *_META_STREAK)}
+    numbers = {name: int(meta.get(name, 0)) for name in (*_META_NUMBERS, *_META_LATER)}
     return JobProgress(
         state=meta["state"],
         reason=meta.get("reason", ""),
         automatic=meta.get("automatic") == "1",
         control=meta.get("control", ""),
         streak_class=meta.get("streak_class", ""),
+        suspect=meta.get("suspect", ""),
         units=float(meta.get("units", 0)),
         again=again,
         in_flight=in_flight,

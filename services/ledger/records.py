@@ -19,7 +19,10 @@ class Lease:
 
 @dataclass(frozen=True)
 class CountDelta:
-    """What a counted task adds to its job. `pausing` failures of `pausing_class` can pause the job."""
+    """What a counted task adds to its job.
+
+    `pausing` failures can pause the job. The last `run` of them, after which no row was done, are of `pausing_class`.
+    """
 
     done: int
     failed: int
@@ -27,6 +30,7 @@ class CountDelta:
     units: float
     pausing: int = 0
     pausing_class: str = ""
+    run: int = 0
 
 
 @dataclass(frozen=True)
@@ -44,7 +48,11 @@ class Flight:
 
 @dataclass(frozen=True)
 class JobProgress:
-    """A job as the ledger sees it. Counts hold counted tasks only; `flights` has the rest."""
+    """A job as the ledger sees it. Counts hold counted tasks only; `flights` has the rest.
+
+    Before `settled` (ms of Redis' clock) a living worker may not have taken its lease up again. `suspect` is a member
+    whose rows a worker could not read.
+    """
 
     state: str
     reason: str
@@ -65,6 +73,8 @@ class JobProgress:
     streak_class: str
     head_rows: int
     head_failures: int
+    settled: int = 0
+    suspect: str = ""
 
 
 class WorkerReport(Frozen):

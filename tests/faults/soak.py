@@ -112,7 +112,7 @@ class Soak:
         """End every process, collect orphans, and check all jobs once more."""
         self.plant.mill.end_all()
         for job in self.book.jobs:
-            self.plant.mill.settle(job)
+            self.plant.mill.collect(job)
 
 
 def _until(condition: Callable[[], bool], seconds: float) -> None:

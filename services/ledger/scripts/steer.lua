@@ -7,6 +7,6 @@ redis.call('HSET', META, 'state', ARGV[1], 'priority', ARGV[2], 'reason', ARGV[3
   'control', ARGV[5])
 -- A resumed job gets a new chance before its errors pause it again.
 if was == 'paused' and ARGV[1] == 'running' then
-  redis.call('HDEL', META, 'streak', 'streak_class', 'head_failures')
+  redis.call('HDEL', META, 'streak', 'streak_class', 'head_failures', 'suspect')
 end
 return 1

@@ -8,6 +8,7 @@ from schemas import keys
 from schemas.planned import PlannedRow
 from schemas.result import ResultLine
 from services import jobs
+from services.settings import WorkerSettings
 from tests.small_mill import JOB, SmallMill, planned, tasks_of, with_failures, write_job
 
 
@@ -73,9 +74,27 @@ class TestControl:
         small_mill.until_published(dispatcher)
         small_mill.steer("cancel")
         small_mill.redis.flushall()
-        small_mill.tick(dispatcher, 4)
+        small_mill.tick(dispatcher, 2)
+        small_mill.let_leases_end()
+        small_mill.tick(dispatcher, 3)
         small_mill.assert_exact(done=0, cancelled=2)
         assert small_mill.messages() == []
+
+    def test_nor_does_it_end_while_a_worker_that_redis_forgot_may_still_commit(self, small_mill: SmallMill) -> None:
+        write_job(small_mill.store, tasks_of(1, 1))
+        dispatcher = small_mill.dispatcher()
+        small_mill.settings = small_mill.settings.model_copy(update={"worker": WorkerSettings(lease_seconds=60)})
+        patient = small_mill.dispatcher()
+        small_mill.until_published(dispatcher)
+        message = small_mill.receive()
+        assert message is not None
+        lease = small_mill.ledger.lease(JOB, message.member, worker="w", seconds=60)
+        small_mill.steer("cancel")
+        small_mill.redis.flushall()
+        small_mill.tick(patient, 4)
+        assert jobs.read_summary(small_mill.store, JOB) is None
+        answer = small_mill.ledger.renew(JOB, message.member, lease.token, worker="w", seconds=60)
+        assert answer == ("renewed", "cancelled")
 
 
 class TestPausing:
