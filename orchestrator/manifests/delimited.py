@@ -1,7 +1,8 @@
 """CSV, TSV and plain text.
 
 CSV follows RFC 4180: a quote inside a quoted cell is doubled, anything else is a fault. The separator is a comma, or
-the semicolon or tab of a header that has no comma. TSV: see `orchestrator.manifests.tsv`.
+the semicolon or tab of a header that has no comma. Where it is a semicolon, decimals may have a comma: so spreadsheets
+save in languages that write `7,5`. TSV: see `orchestrator.manifests.tsv`.
 """
 
 import csv
@@ -14,6 +15,8 @@ from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.source import NOT_UTF8, Line, Record, not_utf8
 from orchestrator.manifests.tsv import MAX_CELL, Cells, tsv_cells
 
+DECIMALS = ("guidance_scale", "strength")  # fields that take other numbers than whole ones
+_DECIMAL_COMMA = re.compile(r"\s*\d+,\d+\s*")
 # A key of A1111's prompts file at the beginning of a line; `orchestrator.manifests.a1111` has them all.
 _A1111_LINE = re.compile(r"--(prompt|negative_prompt|seed|steps|cfg_scale|width|height|sampler_name|sd_model)\s")
 
@@ -35,7 +38,9 @@ def text_records(lines: Iterable[Line], columns: Columns, faults: Faults) -> Ite
 
 def csv_records(lines: Iterable[Line], columns: Columns, faults: Faults) -> Iterator[Record]:
     """CSV with a header. Empty cells are not given; a short row lacks its last cells."""
-    return _table(_csv_cells(decoded(lines, faults, keep_cr=True), faults), columns, faults)
+    feed = _Feed(decoded(lines, faults, keep_cr=True))
+    records = _table(_csv_cells(feed, faults), columns, faults)
+    return _with_points(records) if feed.delimiter == ";" else records
 
 
 def tsv_records(lines: Iterable[Line], columns: Columns, faults: Faults) -> Iterator[Record]:
@@ -96,8 +101,17 @@ def _unnamed_are_empty(line: int, cells: list[str], plan: ColumnPlan, faults: Fa
     return True
 
 
-def _csv_cells(lines: Iterator[tuple[int, str]], faults: Faults) -> Iterator[Cells]:
-    feed = _Feed(lines)
+def _with_points(records: Iterator[Record]) -> Iterator[Record]:
+    for record in records:
+        values = record[1]
+        for field in DECIMALS:
+            text = values.get(field)
+            if text is not None and _DECIMAL_COMMA.fullmatch(text):
+                values[field] = text.replace(",", ".")
+        yield record
+
+
+def _csv_cells(feed: "_Feed", faults: Faults) -> Iterator[Cells]:
     reader = csv.reader(feed, strict=True, delimiter=feed.delimiter)
     while True:
         feed.start = 0

@@ -24,6 +24,7 @@ _OTHER_FILES = (
 )
 
 NOT_UTF8 = "not UTF-8"
+SAVE_AS = "save it as UTF-8 (in Excel: CSV UTF-8)"
 
 Line = tuple[int, bytes]
 """Its number, from 1, and its bytes."""
@@ -217,7 +218,7 @@ def _not_a_text(start: bytes) -> str | None:
 
 def not_utf8(raw: bytes, error: UnicodeDecodeError) -> str:
     """What to say of a line that is not UTF-8."""
-    return f"{NOT_UTF8}: byte {raw[error.start]:#04x} at byte {error.start + 1} of the line"
+    return f"{NOT_UTF8}: byte {raw[error.start]:#04x} at byte {error.start + 1} of the line; {SAVE_AS}"
 
 
 def _reason(error: BaseException) -> str:

@@ -5,6 +5,9 @@ from pathlib import Path
 import pytest
 from manifest_files import Reader
 
+from orchestrator.manifests.delimited import DECIMALS
+from schemas.rows import ROW_TYPES
+
 
 def test_text_cells_become_typed_values_and_empty_ones_are_not_given(manifest: Reader) -> None:
     found = manifest("a.csv", "prompt,steps,guidance_scale,width,seed\na,30,7.5, 64 ,\nb,30.0,,,9\n")
@@ -33,6 +36,23 @@ def test_a_row_over_several_lines_has_the_line_where_it_starts(manifest: Reader)
 def test_commas_semicolons_and_tabs_separate_csv(manifest: Reader, mark: str) -> None:
     found = manifest("a.csv", f'prompt{mark}steps\n"a{mark}b"{mark}3\n')
     assert (found.prompts, found.rows[0].row.steps) == ([f"a{mark}b"], 3)
+
+
+def test_between_semicolons_decimals_may_have_a_comma_as_spreadsheets_write_them(manifest: Reader) -> None:
+    content = "\ufeffPrompt;CFG Scale;Steps;Notes\r\na, b;7,5;20;1,5\r\nc; 6 ;20;\r\nd;7,5,1;20;\r\n"
+    found = manifest("a.csv", content)
+    assert [(row.row.prompt, row.row.guidance_scale) for row in found.rows] == [("a, b", 7.5), ("c", 6.0)]
+    assert found.rows[0].row.extra == {"Notes": "1,5"}
+    assert found.texts == ["line 4, guidance_scale = 7,5,1: expected a number from 0 to 100, with a decimal point"]
+    assert manifest("b.csv", 'prompt,cfg\na,"7,5"\n').texts != []
+
+
+def test_the_fields_that_take_decimals_are_those_of_the_schemas() -> None:
+    fields = {
+        name: field for row in ROW_TYPES.values() for name, field in row.model_json_schema()["properties"].items()
+    }
+    numbers = {name for name, field in fields.items() if "number" in str(field.get("anyOf", field.get("type")))}
+    assert numbers == set(DECIMALS)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +151,8 @@ def test_plain_text_has_no_columns_to_map(manifest: Reader) -> None:
 
 def test_broken_utf8_is_one_fault_and_does_not_break_the_table(manifest: Reader) -> None:
     found = manifest("a.csv", b'prompt,x\n"a\n\xff\xfe",1\nb,2\n')
-    assert found.texts == ["line 3: not UTF-8: byte 0xff at byte 1 of the line"]
+    remedy = "save it as UTF-8 (in Excel: CSV UTF-8)"
+    assert found.texts == [f"line 3: not UTF-8: byte 0xff at byte 1 of the line; {remedy}"]
     assert found.prompts[-1] == "b"
 
 
