@@ -3,8 +3,9 @@
 import re
 from collections.abc import Callable, Iterator
 
-from orchestrator.manifests.expectations import Expectations
+from orchestrator.manifests.expectations import Expectations, in_words
 from orchestrator.manifests.names import SYNONYMS
+from schemas.document import Template
 from schemas.rows import ROW_TYPES, STAGE_TYPES, PipelineName, RowBase, StageBase
 from schemas.samplers import SCHEDULERS, sampler
 
@@ -80,6 +81,15 @@ def names() -> str:
     return "\n".join(lines) + "\n"
 
 
+def template() -> str:
+    """A line for each setting of a template."""
+    lines = ["| setting | value | meaning |", "|---|---|---|"]
+    for name, node in Template.model_json_schema()["properties"].items():
+        told = Template.model_fields[name].description or ""
+        lines.append(f"| `{name}` | {_cell(in_words(node))} | {_cell(told)} |")
+    return "\n".join(lines) + "\n"
+
+
 def _field_names() -> Iterator[str]:
     """In the order of the schemas: what all rows have, then what some add."""
     seen: dict[str, None] = {"id": None, "pipeline": None, "model": None}
@@ -115,4 +125,5 @@ _BLOCKS: dict[str, Callable[[], str]] = {
     "stages": stages,
     "schedulers": schedulers,
     "names": names,
+    "template": template,
 }

@@ -181,8 +181,8 @@ def _checked(
         return None
 
     options = replace(request.options, limits=request.options.limits.within(settings.manifest))
-    rows = tally.count(read(request.path, options, faults, check_model=check_model))
     base = request.base_folder or request.path.parent
+    rows = tally.count(read(request.path, options, faults, check_model=check_model, folder=base))
     return InputImages(base, settings.worker.image_limits, settings.input_rules).attach(rows, faults)
 
 

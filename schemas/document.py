@@ -12,7 +12,7 @@ from schemas.base import Frozen
 
 TemplateSyntax = Literal["dynamic", "fill", "plain"]
 TemplateMode = Literal["random", "combinatorial", "cyclical"]
-MOST_PROMPTS = 1_000_000
+MOST_PROMPTS = 250_000
 SCHEMA_KEY = "$schema"  # by which an editor finds the schema of a JSON document; no part of the manifest
 
 RangeText = Annotated[
@@ -48,9 +48,12 @@ class Template(Frozen):
         le=MOST_PROMPTS,
         description="prompts of a row; default: 1 (random), all (combinatorial), until they repeat (cyclical)",
     )
-    seed: int = Field(0, ge=0, description="of random: another seed, other prompts")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="of random: another seed, other prompts")
     wildcards: str | None = Field(
-        None, description="folder with the lists that __name__ stands for; default: wildcards, beside the manifest"
+        None,
+        min_length=1,
+        max_length=2048,
+        description="folder with the lists that __name__ stands for; default: wildcards, beside the manifest",
     )
 
 

@@ -64,7 +64,7 @@ class Expectations:
             return _IN_WORDS[field]
         if pipeline not in self._nodes:
             self._nodes[pipeline] = self._types[pipeline].model_json_schema()["properties"]
-        return _in_words(self._nodes[pipeline][field])
+        return in_words(self._nodes[pipeline][field])
 
     def _missing(self, pipeline: PipelineName, field: str, kind: str) -> str:
         if kind != "missing":
@@ -91,7 +91,8 @@ class Expectations:
         return f"did you mean {near}?" if near else "expected " + self.expected("img2img", "scheduler")
 
 
-def _in_words(node: Mapping[str, Any]) -> str:
+def in_words(node: Mapping[str, Any]) -> str:
+    """What a value of this JSON schema is: `a whole number from 1 to 1,000`."""
     node = next((part for part in node.get("anyOf", ()) if part.get("type") != "null"), node)
     if "enum" in node:
         return "one of " + ", ".join(node["enum"])

@@ -45,6 +45,8 @@ INITIAL_IMAGE = "init_image"  # without a pipeline it asks for img2img
 ITERATIONS = "n_iter"  # both together multiply
 BATCH_SIZE = "batch_size"
 FOREIGN: dict[str, str] = {INITIAL_IMAGE: "image", ITERATIONS: "num_images", BATCH_SIZE: "num_images"}
+# No field of a row, but how its prompt is to be read.
+TEMPLATE = "template"
 _FOREIGN_NAMES = {"init_image", "init_img", "initial_image", "init_images"}
 _KNOWN: dict[str, str] = {name: name for name in COLUMN_FIELDS} | SYNONYMS
 _SHORTEST = 4
@@ -56,9 +58,9 @@ _ONE_SLIP = frozenset({"weighting"})
 def field_called(name: str) -> str | None:
     """The field that a column name gives: ours, ours but for case, spaces and dashes, or another tool's name for it.
 
-    Names in `FOREIGN` stand for themselves. None: no such name.
+    Names in `FOREIGN` and `template` stand for themselves. None: no such name.
     """
-    if name in COLUMN_FIELDS:
+    if name in COLUMN_FIELDS or name == TEMPLATE:
         return name
     plain = _plain(name)
     if plain in _FOREIGN_NAMES:

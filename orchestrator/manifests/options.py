@@ -9,8 +9,9 @@ from pydantic.fields import FieldInfo
 
 from orchestrator.manifests.expectations import Expectations
 from orchestrator.manifests.faults import shorten
-from orchestrator.manifests.names import COLUMN_FIELDS, FOREIGN, field_called, near_field
+from orchestrator.manifests.names import COLUMN_FIELDS, FOREIGN, TEMPLATE, field_called, near_field
 from orchestrator.manifests.stages import StageFaults, given_stages
+from orchestrator.manifests.templates.settings import BadSettings, read_template
 from schemas.errors import SettingsError
 from schemas.rows import PIPELINES, ROW_TYPES, RowBase
 from schemas.samplers import scheduler_called
@@ -71,7 +72,8 @@ class ManifestOptions:
         for name in self.column_map:
             _check_field("--map", name)
         for name in self.defaults:
-            _check_field("--set", name)
+            if name != TEMPLATE:
+                _check_field("--set", name)
         if "id" in self.defaults:
             raise SettingsError("--set id: an id names one row; give it in the manifest")
         columns = list(self.column_map.values())
@@ -105,12 +107,18 @@ def parse_set(texts: Iterable[str]) -> dict[str, Any]:
         SettingsError: not of that form, an unknown field, a field set twice, or a value that the field refuses.
     """
     found: dict[str, Any] = {}
+    template: dict[str, str] = {}
     for text in texts:
         name, value = _split("--set", text, "steps=30")
+        if name == TEMPLATE or name.startswith(f"{TEMPLATE}."):
+            template[name.partition(".")[2] or "syntax"] = value
+            continue
         name = _field("--set", name)
         if name in found:
             raise SettingsError(f"--set {text}: {name} is set already")
         found[name] = _typed(name, value)
+    if template:
+        found[TEMPLATE] = _template(template)
     return found
 
 
@@ -129,6 +137,15 @@ def _check_field(option: str, name: str) -> None:
         f"{option} {shorten(name)}: " + (f"did you mean {near}?" if near else "no such field"),
         hint="fields: " + ", ".join(sorted(COLUMN_FIELDS)),
     )
+
+
+def _template(given: dict[str, str]) -> dict[str, Any]:
+    if "syntax" not in given:
+        raise SettingsError(f"--set {TEMPLATE}.{next(iter(given))}: add --set {TEMPLATE}=dynamic")
+    try:
+        return read_template(given).model_dump(exclude_unset=True)
+    except BadSettings as error:
+        raise SettingsError(f"--set {TEMPLATE}: {error}") from None
 
 
 def _field(option: str, name: str) -> str:

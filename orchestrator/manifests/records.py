@@ -2,6 +2,9 @@
 
 from typing import Any, NamedTuple
 
+Values = tuple[int, dict[str, Any], dict[str, Any] | None, dict[str, Any] | None]
+"""Line, values of fields, columns of the user's own, coordinates: what a row is built of."""
+
 
 class Produced(NamedTuple):
     """Values of one row. Several can come from one line: those of a sweep, or of a template."""

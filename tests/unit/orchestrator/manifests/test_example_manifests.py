@@ -21,6 +21,7 @@ EXAMPLES = Path(__file__).parents[4] / "examples"
         ("grid.yaml", 60, {}),
         ("sizes.json", 10, {}),
         ("denoise.yaml", 9, {}),
+        ("templates.yaml", 15, {}),
         ("a1111.txt", 4, {"format": "a1111", "defaults": {"model": "tiny"}}),
         ("benchmark.tsv", 3, {"defaults": {"model": "tiny"}, "column_map": {"prompt": "Prompt"}}),
     ],
