@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from schemas.errors import ModelUnavailable, OutOfMemory, PromptmillError, RenderFailed, RowError
+from schemas.errors import ModelUnavailable, OutOfMemory, PromptmillError, RenderFailed, RowError, ServiceError
 from schemas.planned import PlannedRow
 from schemas.result import RenderInfo
 from services.failpoints import failpoint
@@ -35,11 +35,27 @@ class Made:
     share: float
 
 
-class Loop:
-    """Renders batches of one task. Rows that cannot be rendered fail here, and no others with them."""
+class ModelElsewhere(ServiceError):
+    """The model cannot be loaded here, and another worker may have it: the task is theirs, and not at fault."""
 
-    def __init__(self, renderer: Renderer, sizes: BatchSizes, keeper: LeaseKeeper, committer: Committer) -> None:
+
+class Loop:
+    """Renders batches of one task. Rows that cannot be rendered fail here, and no others with them.
+
+    Args:
+        nobody_has: says whether all living workers are known to lack a model.
+    """
+
+    def __init__(
+        self,
+        renderer: Renderer,
+        sizes: BatchSizes,
+        keeper: LeaseKeeper,
+        committer: Committer,
+        nobody_has: Callable[[str], bool],
+    ) -> None:
         self._renderer = renderer
+        self._nobody_has = nobody_has
         self.sizes = sizes
         self._keeper = keeper
         self._committer = committer
@@ -49,6 +65,7 @@ class Loop:
 
         Raises:
             Interrupted: the task has to stop at once.
+            ModelElsewhere: the task has to go to another worker.
             DeviceLost: only a new process can go on.
         """
         batch = [slot for slot in batch if self._committer.is_open(slot.row)]
@@ -69,6 +86,8 @@ class Loop:
             self.render(batch[middle:], take)
             return
         except ModelUnavailable as error:
+            if not self._nobody_has(batch[0].row.model):
+                raise ModelElsewhere(error.message, hint=error.hint) from error
             self._fail_all(batch, error)
             return
         share = (time.monotonic() - started) / len(batch)

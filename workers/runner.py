@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import takewhile
 from typing import Literal
 
@@ -35,7 +36,7 @@ from workers.engines.base import DeviceLost, Interrupted, Renderer
 from workers.input_source import InputSource
 from workers.inputs import LoadedInputs, check_output, load_inputs
 from workers.keeper import LeaseKeeper
-from workers.loop import Loop
+from workers.loop import Loop, ModelElsewhere
 from workers.stages import Stages
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ INPUT_READERS = 4
 ROWS_AHEAD = 8  # rows whose inputs are read while earlier ones render
 COUNT_PATIENCE_SECONDS = 60.0
 OUTAGE_DELAY_SECONDS = 15.0
+ELSEWHERE_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,14 @@ def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
         stopping=place.stopping,
     )
     started = time.monotonic()
-    delay, trouble, suspect = 0.0, "", False
+    delay, trouble, suspect, elsewhere = 0.0, "", False, False
     failpoint("worker.leased")
     with keeper:
         try:
             outcome = _render(message, token, place, keeper)
         except ServiceError as error:
             outcome, delay, trouble = None, OUTAGE_DELAY_SECONDS, error.message
-            suspect = isinstance(error, ObjectMissing | UnreadableObject)
+            suspect, elsewhere = isinstance(error, ObjectMissing | UnreadableObject), isinstance(error, ModelElsewhere)
         if outcome is not None:
             counted = _count(message, outcome, place, keeper)
             told = "counted" if counted else "committed, and left to be counted,"
@@ -99,6 +101,8 @@ def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
     level = logging.ERROR if trouble else logging.INFO
     log.log(level, "given back job=%s task=%s: %s", message.job, message.member, trouble or keeper.reason)
     _give_back(message, token, place, delay, trouble, suspect=suspect)
+    if elsewhere:
+        place.stopping.wait(ELSEWHERE_SECONDS)  # or this worker would take them all first, only to give them back
     return "given_back"
 
 
@@ -134,7 +138,8 @@ def _render(
         on_progress=keeper.touch,
     ) as committer:
         try:
-            loop = Loop(place.renderer, place.sizes, keeper, committer)
+            nobody_has = partial(place.ledger.nobody_has, message.job, worker=place.worker)
+            loop = Loop(place.renderer, place.sizes, keeper, committer, nobody_has)
             stages = Stages(loop, committer, place.settings.held_bytes)
             for _ in stages.render(_begun(todo, place, keeper, committer)):
                 committer.check()

@@ -106,4 +106,4 @@ def _fail_as_poison(active: ActiveJob, ledger: Ledger, member: str, losses: int,
     jobs.write_piece(active.store, keys.piece(active.job, record.part, task, lease.token, 0), [line])
     failpoint("poison.written")
     log.error("%s: row %s fails as poison after %d losses alone", active.job, row.id, losses)
-    return ledger.count(active.job, member_name(task, place), CountDelta(0, 1, 0, row.units(), 1, "poison", 1))
+    return ledger.count(active.job, member_name(task, place), CountDelta(0, 1, 0, row.units(), 1, "poison"))

@@ -12,6 +12,7 @@ from schemas.job import Totals
 from services import jobs
 
 PART_IMAGES = 1000  # a part's images lie in one folder, which simple stores rescan for every page of a listing
+TASK_BYTES = 16 * 2**20  # a worker holds its task's rows in memory
 UPLOADS = 8
 
 
@@ -92,8 +93,17 @@ class PlanWriter:
         self._pool.shutdown(wait=True, cancel_futures=kind is not None)
 
     def add(self, task: Sequence[Plannable]) -> None:
-        """Add one task's rows."""
+        """Add one task's rows; as several tasks where they take more than `TASK_BYTES`."""
         lines = [row.line() for row in task]
+        start = size = 0
+        for place, line in enumerate(lines):
+            if size and size + len(line) > TASK_BYTES:
+                self._add(task[start:place], lines[start:place])
+                start, size = place, 0
+            size += len(line)
+        self._add(task[start:], lines[start:])
+
+    def _add(self, task: Sequence[Plannable], lines: list[bytes]) -> None:
         length = sum(map(len, lines))
         files = sum(row.kept_images() for row in task)
         if self._lines and self._part_images + files > PART_IMAGES:

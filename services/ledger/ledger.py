@@ -10,9 +10,11 @@ A member is a task (`7`) or one row of it alone (`7.2`). Its state, where it sta
 | leased    | `:flight`, `:leases` with token  | -         | refused | leased   | again        | counted |
 | counted   | bit in `:counted`                | -         | refused | lost     | -            | no-op   |
 
-`renew` and `release` need the lease's token; *`renew` takes up a lease that Redis forgot. `requeue` moves
-published -> again (its message is gone), `split` moves a task to its open rows, all of them again. A release as
-a loss needs an expired lease, so two dispatchers cannot count one loss twice. Nothing leaves `counted`.
+`open`, `grow` and `drop` make a job's tasks known, more, or forgotten; nothing else makes a member. After `open` with
+a hold, and in a job that does not run, `take` takes nothing. `renew` and `release` need the lease's token; *`renew`
+takes up a lease that Redis forgot. `requeue` moves published -> again (its message is gone), `split` moves a task to
+its open rows, all of them again. A release as a loss needs an expired lease, so two dispatchers cannot count one loss
+twice. Nothing leaves `counted`.
 """
 
 import secrets
@@ -42,6 +44,7 @@ from services.redis_errors import mapped_errors
 SCRIPTS = ("open", "take", "lease", "renew", "release", "requeue", "split", "count", "steer", "grow", "drop")
 SAMPLES = 30
 SAMPLES_SECONDS = 3600
+LACKING_SECONDS = 600  # a model can be brought to a worker: after so long it is asked again
 _TOKEN_LETTERS = string.digits + string.ascii_lowercase
 
 
@@ -191,7 +194,8 @@ class Ledger:
 
     def count(self, job: str, member: str, delta: CountDelta) -> bool:
         """Count a member whose rows all have an outcome. True where this call counted it."""
-        counts = (delta.done, delta.failed, delta.images, delta.units, delta.pausing, delta.pausing_class, delta.run)
+        run = delta.run if delta.run is not None else 0 if delta.done else delta.pausing
+        counts = (delta.done, delta.failed, delta.images, delta.units, delta.pausing, delta.pausing_class, run)
         return int(self._run("count", job, member, *counts)) == 1
 
     def notes(self, job: str) -> tuple[dict[str, int], dict[str, str]]:
@@ -261,6 +265,17 @@ class Ledger:
             with mapped_errors(self._place):
                 self._redis.hdel(f"{self._prefix}:workers", *silent)
         return [report for report in reports if report.seen >= oldest]
+
+    def nobody_has(self, job: str, model: str, *, worker: str) -> bool:
+        """A worker cannot load a model of a job. True where every living worker said so lately."""
+        key, now = f"{self._base(job)}:lacking", self.now()
+        with mapped_errors(self._place):
+            self._redis.hset(key, f"{worker}|{model}", now)
+            self._redis.expire(key, LACKING_SECONDS)
+            found = self._redis.hgetall(key)
+        said = (name.split("|") for name, at in found.items() if int(at) > now - LACKING_SECONDS * 1000)
+        lacking = {who for who, what in said if what == model}
+        return all(report.worker in lacking for report in self.workers())
 
     def lead(self, leader: str, seconds: float) -> bool:
         """Take or keep the leader's lock. It only saves work: two leaders do no harm."""

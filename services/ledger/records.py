@@ -21,7 +21,8 @@ class Lease:
 class CountDelta:
     """What a counted task adds to its job.
 
-    `pausing` failures can pause the job. The last `run` of them, after which no row was done, are of `pausing_class`.
+    `pausing` failures can pause the job. The last `run` of them, after which no row was done, are of `pausing_class`;
+    None: all of them, where no row was done.
     """
 
     done: int
@@ -30,7 +31,7 @@ class CountDelta:
     units: float
     pausing: int = 0
     pausing_class: str = ""
-    run: int = 0
+    run: int | None = None
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ class FaultServices:
     def __init__(self, folder: Path, processes: GuardedProcesses) -> None:
         self._folder = folder
         self.data_dir = folder / "data"  # one for all tests: the built-in model is made once
+        self.bucket_folder = folder / "s3" / BUCKET
         self._processes = processes
         folder.mkdir(parents=True, exist_ok=True)
         known = load_or_create(folder)
@@ -96,6 +97,8 @@ class FaultServices:
 
 class FaultMill(Mill):
     """A mill that can be broken in every way that the suite asks for. The test itself looks past the proxies."""
+
+    poll_seconds = 0.2
 
     def __init__(
         self,
@@ -237,6 +240,10 @@ class FaultMill(Mill):
     def leader(self) -> psutil.Process:
         """The orchestrator at work."""
         return psutil.Process(self.until(self.leader_pid, what="a leader"))
+
+    def stored_bytes(self, key: str) -> bytes:
+        """From the disk of the endpoint: thousands of images, and no request for each."""
+        return (self.services.bucket_folder / self.settings.s3.prefix / key).read_bytes()
 
     def repeated(self, job: str) -> int:
         """Images that were denoised more often than once, each time but the first."""

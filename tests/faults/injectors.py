@@ -52,7 +52,11 @@ class Plant:
 
 
 def worker_killed(plant: Plant) -> None:
-    name = plant.any_worker()
+    replace_worker(plant, plant.any_worker())
+
+
+def replace_worker(plant: Plant, name: str) -> None:
+    """kill -9 of a worker and all of its processes; a new one is started."""
     plant.mill.kill_tree(name)
     plant.workers.remove(name)
     plant.add_worker()

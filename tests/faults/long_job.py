@@ -13,7 +13,7 @@ from pathlib import Path
 
 from services.embedded.processes import GuardedProcesses
 from tests.faults.fault_mill import FaultMill, FaultServices
-from tests.faults.injectors import Plant, redis_killed, worker_killed
+from tests.faults.injectors import Plant, redis_killed, replace_worker
 from tests.faults.jobs import prompts
 from tests.faults.rooms import FLAT, TINY
 
@@ -35,7 +35,7 @@ def run(plant: Plant, rows: int, pause: float) -> None:
     while not mill.ended(JOB):
         assert time.monotonic() - started < GIVE_UP_SECONDS, mill.client.status(JOB)
         due = time.monotonic() + pause
-        worker_killed(plant)
+        replace_worker(plant, plant.dice.choice(plant.workers))  # at work, or still starting
         kills += 1
         rendered = len(mill.rendered(JOB))
         if restarts < 2 and rendered > rows * (restarts + 1) / 3:

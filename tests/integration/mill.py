@@ -38,6 +38,8 @@ QUICK = {
 class Mill:
     """Starts and ends processes against one Redis and one store; everything ends with `processes`."""
 
+    poll_seconds = 0.05
+
     def __init__(self, settings: Settings, processes: GuardedProcesses, folder: Path) -> None:
         self.settings = settings
         self.folder = folder
@@ -120,7 +122,7 @@ class Mill:
             found = condition()
             if found:
                 return found
-            time.sleep(0.05)
+            time.sleep(self.poll_seconds)
         raise AssertionError(f"{what} did not come within {seconds:.0f} s\n{self.logs()}")
 
     def wait_for(self, job: str, seconds: float = 60) -> JobStatus:
@@ -161,8 +163,12 @@ class Mill:
         assert {line["index"] for line in table} == set(range(document.totals.rows))
         for line in table:
             if line["status"] == "done" and not line["dropped"]:
-                assert hashlib.sha256(store.get(line["key"])).hexdigest() == line["sha256"]
+                assert hashlib.sha256(self.stored_bytes(line["key"])).hexdigest() == line["sha256"]
         return summary
+
+    def stored_bytes(self, key: str) -> bytes:
+        """What an object holds."""
+        return self.client.store.get(key)
 
     def table(self, job: str) -> list[dict[str, Any]]:
         """metadata.parquet as dictionaries."""

@@ -241,6 +241,14 @@ class TestCount:
         assert progress is not None
         assert progress.streak == streak
 
+    def test_of_a_task_that_fails_in_several_ways_only_its_end_is_a_streak(self, ledger: Ledger) -> None:
+        opened(ledger, tasks=9)
+        for task, delta in enumerate([CountDelta(0, 3, 0, 1, 3, "a", 3), CountDelta(0, 5, 0, 1, 5, "a", 2)]):
+            ledger.count(JOB, str(task), delta)
+        progress = ledger.progress(JOB)
+        assert progress is not None
+        assert (progress.streak, progress.streak_class, progress.head_failures) == (2, "a", 8)
+
     def test_only_the_first_hundred_rows_are_the_head(self, ledger: Ledger) -> None:
         opened(ledger, tasks=9)
         for task in range(5):

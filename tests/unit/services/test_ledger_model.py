@@ -1,4 +1,4 @@
-"""Any order of takes, leases, losses, splits, counts, retries and flushes against a model of a few lines.
+"""Any order of takes, leases, losses, returns, splits, counts, retries, drops and flushes against a small model.
 
 The model holds each member's state by name; the ledger holds it in six Redis structures. After every step both
 must tell the same: who is in flight and who waits, and the counts to the row.
@@ -42,6 +42,9 @@ class LedgerMachine(RuleBasedStateMachine):
         self.tasks, self.ulid, self.state = 2, 0, "running"
         self.waiting = {str(task) for task in range(self.tasks)}
         self.again: set[str] = set()
+        self.later: set[str] = set()  # of those again, the ones whose time has not come
+        self.held = False
+        self.suspect = ""
         self.published: set[str] = set()
         self.leased: dict[str, Held] = {}
         self.counted: set[str] = set()
@@ -54,6 +57,10 @@ class LedgerMachine(RuleBasedStateMachine):
         ledger.open(JOB, tasks=self.tasks, priority=1, counts=CountDelta(0, 0, 0, 0.0))
 
     @property
+    def base(self) -> str:
+        return f"{self.ledger._prefix}:job:{JOB}"
+
+    @property
     def done(self) -> int:
         return sum(done for done, _ in self.counts.values())
 
@@ -62,7 +69,7 @@ class LedgerMachine(RuleBasedStateMachine):
         return sum(failed for _, failed in self.counts.values()) - self.retried
 
     def put(self, member: str, where: set[str]) -> None:
-        for place in (self.waiting, self.again, self.published):
+        for place in (self.waiting, self.again, self.published, self.later):
             place.discard(member)
         self.leased.pop(member, None)
         where.add(member)
@@ -79,12 +86,13 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(wanted=st.integers(1, 4))
     def take(self, wanted: int) -> None:
         taken = dict(self.ledger.take({JOB: wanted})[JOB])
-        if self.state != "running":
+        if self.state != "running" or self.held:
             assert not taken
             return
-        assert taken.keys() <= self.again | self.waiting
-        assert len(taken) == min(wanted, len(self.again | self.waiting))
-        assert len(taken.keys() & self.again) == min(wanted, len(self.again))
+        due = self.again - self.later
+        assert taken.keys() <= due | self.waiting
+        assert len(taken) == min(wanted, len(due | self.waiting))
+        assert len(taken.keys() & due) == min(wanted, len(due))
         for member, losses in taken.items():
             assert losses == self.losses.get(member, 0)
             self.put(member, self.published)
@@ -100,7 +108,7 @@ class LedgerMachine(RuleBasedStateMachine):
             assert lease.token not in self.tokens
             assert not self.tokens or lease.token[:12] >= self.tokens[-1][:12]
             self.tokens.append(lease.token)
-        elif lease.answer in ("paused", "cancelled"):
+        elif lease.answer in ("paused", "cancelled") and member not in self.later:
             self.put(member, self.again)
 
     def expected_answer(self, member: str) -> str:
@@ -138,13 +146,28 @@ class LedgerMachine(RuleBasedStateMachine):
             assert answer == "lost"
 
     @precondition(lambda self: self.leased)
-    @rule(data=st.data())
-    def give_back(self, data: st.DataObject) -> None:
+    @rule(data=st.data(), delayed=st.booleans(), suspect=st.booleans())
+    def give_back(self, data: st.DataObject, delayed: bool, suspect: bool) -> None:
         member = data.draw(st.sampled_from(sorted(self.leased)))
         token = self.leased[member].token
-        assert self.ledger.give_back(JOB, member, token)
+        delay = LONG if delayed else 0
+        assert self.ledger.give_back(JOB, member, token, delay_seconds=delay, error="away", suspect=suspect)
         self.zombies.append((member, token))
         self.put(member, self.again)
+        self.later |= {member} if delayed else set()
+        self.suspect = member if suspect else self.suspect
+
+    @precondition(lambda self: self.later)
+    @rule()
+    def time_passes(self) -> None:
+        """Every delay is over."""
+        self.redis.zadd(f"{self.base}:again", dict.fromkeys(self.later, 0))
+        self.later = set()
+
+    @rule()
+    def the_plan_is_sound(self) -> None:
+        self.ledger.clear_suspicion(JOB)
+        self.suspect = ""
 
     @precondition(lambda self: self.leased)
     @rule(data=st.data())
@@ -225,26 +248,61 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(state=st.sampled_from(["running", "paused", "running", "cancelled"]))
     def steer(self, state: str) -> None:
         self.ulid += 1
+        if self.state == "paused" and state == "running":
+            self.suspect = ""
         self.state = state
         control = ControlState(state=state, priority=self.ulid, last=f"{self.ulid:026d}")  # type: ignore[arg-type]
         assert self.ledger.steer(JOB, control)
         assert not self.ledger.steer(JOB, ControlState(state="cancelled", last=f"{self.ulid - 1:026d}"))
 
     @rule()
-    def flush_and_rebuild(self) -> None:
+    def a_known_job_is_not_opened_again(self) -> None:
+        assert not self.ledger.open(JOB, tasks=99, priority=9, counts=CountDelta(9, 9, 9, 9.0), hold_seconds=LONG)
+
+    @precondition(lambda self: self.held)
+    @rule()
+    def the_hold_ends(self) -> None:
+        self.redis.hset(f"{self.base}:meta", "hold", 0)
+        self.held = False
+
+    @rule(dropped=st.booleans(), held=st.booleans())
+    def forget_and_rebuild(self, dropped: bool, held: bool) -> None:
         """What is in flight is forgotten, what the store holds is not; a row counted alone waits for its task."""
-        self.redis.flushall()
+        if dropped:
+            assert not self.ledger.drop(JOB, tasks=self.tasks - 1), "it has grown since"
+            assert self.ledger.drop(JOB, tasks=self.tasks)
+        else:
+            self.redis.flushall()
+        self.nothing_is_known()
         bits = bytearray((self.tasks + 7) // 8)
         for task in self.counted:
             bits[int(task) // 8] |= 0x80 >> int(task) % 8
         self.zombies += [(member, held.token) for member, held in self.leased.items() if "." not in member]
         self.zombies = [zombie for zombie in self.zombies if "." not in zombie[0]]
         self.again, self.published, self.leased, self.losses, self.split_tasks = set(), set(), {}, {}, set()
+        self.later, self.held, self.suspect = set(), held, ""
         self.waiting = {str(task) for task in range(self.tasks)} - self.counted
         self.state, self.ulid = "running", 0
         self.counts = {name: rows for name, rows in self.counts.items() if name.split(".")[0] in self.counted}
         progress = CountDelta(self.done, self.failed, 2 * self.done, 0.0)
-        self.ledger.open(JOB, tasks=self.tasks, priority=1, retried=self.retried, counts=progress, counted=bytes(bits))
+        found = {"counts": progress, "counted": bytes(bits), "hold_seconds": LONG if held else 0}
+        assert self.ledger.open(JOB, tasks=self.tasks, priority=1, retried=self.retried, **found)  # type: ignore[arg-type]
+
+    def nothing_is_known(self) -> None:
+        """Of a job that the ledger does not know there is nothing, and no member of it can be had."""
+        assert not [key for key in self.redis.keys(f"{self.base}:*") if not key.endswith(":samples")]
+        assert self.ledger.progress(JOB) is None
+        assert self.ledger.take({JOB: 9}) == {JOB: []}
+        assert self.ledger.lease(JOB, "0", worker="w", seconds=LONG).answer == "unknown"
+        assert self.ledger.renew(JOB, "0", "0" * 16, worker="w", seconds=LONG)[0] == "missing"
+        assert not self.ledger.give_back(JOB, "0", "0" * 16)
+        assert self.ledger.lose(JOB, "0", "0" * 16, error="") == -1
+        assert not self.ledger.requeue(JOB, "0", 0)
+        assert not self.ledger.split(JOB, 0, range(ROWS))
+        assert not self.ledger.count(JOB, "0", CountDelta(ROWS, 0, ROWS, 0.0))
+        assert not self.ledger.grow(JOB, tasks=99, retried=9)
+        assert not self.ledger.steer(JOB, ControlState(state="cancelled", last="9" * 26))
+        assert not self.redis.keys(f"{self.base}:*"), "a question made something"
 
     @invariant()
     def both_tell_the_same(self) -> None:
@@ -255,6 +313,7 @@ class LedgerMachine(RuleBasedStateMachine):
         assert progress is not None
         assert progress.again == len(self.again)
         assert (progress.tasks, progress.counted, progress.state) == (self.tasks, len(self.counted), self.state)
+        assert progress.suspect == self.suspect
         assert (progress.done, progress.failed, progress.images) == (self.done, self.failed, 2 * self.done)
         assert self.ledger.notes(JOB)[0] == self.losses
         rows = Counter[str]()

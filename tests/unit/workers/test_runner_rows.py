@@ -9,6 +9,7 @@ from PIL import Image
 from schemas.errors import ModelUnavailable
 from schemas.planned import InputImage
 from services import jobs
+from services.ledger import WorkerReport
 from tests.memory_store import MemoryStore
 from tests.runner_steps import Watched, counts, open_job, outcomes
 from tests.small_mill import JOB, SmallMill, planned
@@ -43,6 +44,25 @@ class TestBadRows:
         active = open_job(small_mill, [[planned(0), planned(1, model="tiny-2"), planned(2, model="tiny-2")]])
         run_task(active.message("0", 0), small_mill.place(Room(small_mill.settings)))
         assert outcomes(small_mill) == {0: "done", 1: "model_unavailable", 2: "model_unavailable"}
+
+    def test_a_model_that_another_worker_may_have_fails_no_row(
+        self, small_mill: SmallMill, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        class Room(FlatRoom):
+            def load(self, model: str, on_progress: Callable[[], None]) -> None:
+                raise ModelUnavailable("not on this machine")
+
+        monkeypatch.setattr("workers.runner.ELSEWHERE_SECONDS", 0)
+        active = open_job(small_mill, [[planned(0), planned(1)]])
+        here, there = (small_mill.place(Room(small_mill.settings)) for _ in range(2))
+        for place in (here, there):
+            small_mill.ledger.report(WorkerReport(worker=place.worker, host="h", pid=1, device="none"))
+        assert run_task(active.message("0", 0), here) == "given_back"
+        assert outcomes(small_mill) == {}
+        assert small_mill.ledger.notes(JOB) == ({}, {"0": "not on this machine"})
+        assert run_task(active.message("0", 0), here) == "given_back", "the other was not asked yet"
+        assert run_task(active.message("0", 0), there) == "counted"
+        assert outcomes(small_mill) == {0: "model_unavailable", 1: "model_unavailable"}
 
     def test_of_a_row_that_fails_no_more_images_are_rendered(self, small_mill: SmallMill) -> None:
         active = open_job(small_mill, [[planned(0, "!raise", num_images=40), planned(1)]])

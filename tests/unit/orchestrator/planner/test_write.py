@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.planner.write import PART_IMAGES, PlanCounter, PlanWriter
+from orchestrator.planner.write import PART_IMAGES, TASK_BYTES, PlanCounter, PlanWriter
 from schemas import keys
 from schemas.errors import StoreUnavailable
 from schemas.planned import PlannedRow
@@ -110,6 +110,14 @@ class TestParts:
         store = Objects()
         assert write(store, tasks).parts == 2
         assert [record.part for record in records(store)] == [0] * (PART_IMAGES // 100) + [1, 1]
+
+    def test_a_task_of_more_bytes_than_a_worker_should_hold_goes_as_several(self) -> None:
+        store = Objects()
+        rows = [planned(index, "x" * (TASK_BYTES // 3)) for index in range(7)]
+        totals = write(store, [rows])
+        assert [record.rows for record in records(store)] == [2, 2, 2, 1]
+        assert totals.tasks == 4
+        assert [row for record in records(store) for row in rows_of(store, record)] == rows
 
     def test_an_empty_plan_has_no_part(self) -> None:
         store = Objects()
