@@ -5,7 +5,7 @@ from typing import Any
 from celery import Celery
 
 from schemas.queues import RENDER_QUEUE
-from services.redis_client import SOCKET_SECONDS
+from services.redis_client import SOCKET_SECONDS, tls_options
 from services.settings import Settings
 
 TRANSPORT_OPTIONS = {
@@ -24,6 +24,9 @@ def make_app(settings: Settings, include: tuple[str, ...] = ()) -> Celery:
     """The app of one process; `include` names the modules that define its tasks."""
     app = Celery("promptmill", broker=settings.redis.url.get_secret_value(), include=list(include))
     app.conf.update(_configuration())
+    tls = tls_options(settings.redis)
+    if tls:
+        app.conf.broker_use_ssl = tls
     return app
 
 

@@ -1,5 +1,6 @@
 """One way to connect to Redis, with limits on every wait."""
 
+from typing import Any
 from urllib.parse import urlsplit
 
 from redis import Redis
@@ -24,6 +25,7 @@ def connect(settings: RedisSettings) -> "Redis":
     try:
         return Redis.from_url(
             settings.url.get_secret_value(),
+            **tls_options(settings),
             decode_responses=True,
             socket_timeout=SOCKET_SECONDS,
             socket_connect_timeout=SOCKET_SECONDS,
@@ -32,10 +34,36 @@ def connect(settings: RedisSettings) -> "Redis":
             retry=Retry(ExponentialWithJitterBackoff(base=0.05, cap=1.0), RETRIES),
             retry_on_error=[RedisConnectionError, RedisTimeoutError],
         )
-    except ValueError as error:
+    except ValueError:  # its text can hold a part of the address, and so of a password
         raise SettingsError(
-            f"redis.url cannot be used: {error}", hint="write it as redis://[:password@]host:port/0, or rediss://"
+            "redis.url cannot be used", hint="write it as redis://[:password@]host:port/0, or rediss://"
         ) from None
+
+
+def tls_options(settings: RedisSettings) -> dict[str, Any]:
+    """What redis-py and kombu are told about TLS; nothing where the address asks for none.
+
+    Raises:
+        SettingsError: a file that is not there, or files for an address without TLS.
+    """
+    files = {"ca_file": settings.ca_file, "cert_file": settings.cert_file, "key_file": settings.key_file}
+    named = {name: path for name, path in files.items() if path is not None}
+    if urlsplit(settings.url.get_secret_value()).scheme != "rediss":
+        if named:
+            raise SettingsError(
+                f"redis.{next(iter(named))}: only with rediss://", hint="write redis.url as rediss://..."
+            )
+        return {}
+    for name, path in named.items():
+        if not path.is_file():
+            raise SettingsError(f"redis.{name}: no such file: {path}")
+    options = {
+        "ssl_ca_certs": settings.ca_file,
+        "ssl_certfile": settings.cert_file,
+        "ssl_keyfile": settings.key_file,
+    }
+    given = {name: str(path) for name, path in options.items() if path is not None}
+    return {"ssl_cert_reqs": "required", "ssl_check_hostname": True} | given
 
 
 def place(settings: RedisSettings) -> str:

@@ -8,6 +8,7 @@ Every setting has one name: `s3.bucket` is `PROMPTMILL_S3__BUCKET` in the enviro
 import os
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
@@ -53,9 +54,30 @@ class RedisSettings(_Section):
 
     url: SecretStr = Field(SecretStr("redis://127.0.0.1:6379/0"), description="redis:// or rediss:// address")
     key_prefix: str = Field("promptmill", description="first part of every key of the ledger")
+    ca_file: Path | None = Field(None, description="certificate authorities of a rediss:// server, PEM")
+    cert_file: Path | None = Field(None, description="this side's certificate, where the server asks for one, PEM")
+    key_file: Path | None = Field(None, description="the key of `cert_file`, PEM")
     signing_key: SecretStr | None = Field(
         None, min_length=16, description="signs task messages; workers that have one refuse messages without it"
     )
+
+    @field_validator("url")
+    @classmethod
+    def _an_address(cls, value: SecretStr) -> SecretStr:
+        """A password with a slash or a colon in it makes another address of the rest: nothing of it may be told."""
+        try:
+            address = urlsplit(value.get_secret_value())
+            rest = address.path + address.query + address.fragment  # an @ there was meant to end a password
+            named = bool(address.hostname) and address.port != 0 and "@" not in rest
+            sound = address.scheme in ("redis", "rediss") and named
+        except ValueError:
+            sound = False
+        if not sound:
+            raise ValueError(
+                "expected redis://[user:password@]host:port/0, or rediss:// with TLS; "
+                "other characters than letters and digits in a password as %XX"
+            )
+        return value
 
 
 class DispatchSettings(_Section):

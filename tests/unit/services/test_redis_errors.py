@@ -11,7 +11,7 @@ from schemas.errors import LedgerUnavailable, ObjectMissing, SettingsError
 from services.ledger import Ledger
 from services.redis_client import connect, place
 from services.redis_errors import mapped_errors
-from services.settings import RedisSettings
+from services.settings import RedisSettings, load_settings
 
 REDIS = [
     kind
@@ -72,15 +72,18 @@ def test_an_error_inside_redis_is_mapped_too(ledger: Ledger, redis: "Redis") -> 
         ("redis://:secret@host:7000/0", "host:7000"),
         ("redis://host", "host:6379"),
         ("rediss://user:secret@host/1", "host:6379"),
-        ("unix:///run/redis.sock", "/run/redis.sock:6379"),
     ],
 )
 def test_a_place_is_host_and_port(url: str, expected: str) -> None:
     assert place(RedisSettings(url=SecretStr(url))) == expected
 
 
-@pytest.mark.parametrize("url", ["http://host", "host:6379", ""])
-def test_an_address_that_is_none_is_a_wrong_setting(url: str) -> None:
-    with pytest.raises(SettingsError, match=r"redis\.url cannot be used") as caught:
-        connect(RedisSettings(url=SecretStr(url)))
-    assert "redis://" in caught.value.hint
+@pytest.mark.parametrize(
+    "url",
+    ["http://host", "host:6379", "", "redis://", "unix:///run/redis.sock", "redis://host:x/0", "redis://:1can/ary@host/0",
+     "redis://:can#ary@host/0", "redis://:can/ary@host:6379/0", "redis://user:7/canary@host:6379/0"],
+)  # fmt: skip
+def test_an_address_that_is_none_is_a_wrong_setting_and_nothing_of_it_is_told(url: str) -> None:
+    with pytest.raises(SettingsError, match=r"redis\.url: .*expected redis://") as caught:
+        load_settings(redis={"url": url})
+    assert "can" not in caught.value.message.replace("can ", "")
