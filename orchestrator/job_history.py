@@ -79,7 +79,7 @@ def _shares(store: ObjectStore, document: JobDocument) -> tuple[tuple[WorkerShar
             share = shares.setdefault(line.worker or "?", _Share())
             share.done += line.status == "done"
             share.failed += line.status == "failed"
-            share.images += len(line.images)
+            share.images += len(line.final_images)
             share.seconds += line.seconds
             share.times = [min([*share.times, line.finished_at]), max([*share.times, line.finished_at])]
             with_losses += line.attempts > 1

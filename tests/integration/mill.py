@@ -157,7 +157,7 @@ class Mill:
         assert summary.done + summary.failed + summary.cancelled == summary.planned == document.totals.rows
         assert self.client.ledger.progress(job) is None, "something of an ended job is still in the ledger"
         table = pq.read_table(self._downloaded(keys.metadata_table(job))).to_pylist()
-        assert len({(line["index"], line["image_number"]) for line in table}) == len(table), (
+        assert len({(line["index"], line["image_number"], line["stage"]) for line in table}) == len(table), (
             "a row stands twice in the results"
         )
         assert {line["index"] for line in table} == set(range(document.totals.rows))

@@ -16,6 +16,7 @@ EXAMPLES = Path(__file__).parents[4] / "examples"
     ("name", "rows", "options"),
     [
         ("demo.jsonl", 8, {}),
+        ("chains.jsonl", 4, {}),
         ("prompts.txt", 4, {"defaults": {"model": "tiny"}}),
         ("products.csv", 4, {"defaults": {"model": "tiny"}}),
         ("grid.yaml", 60, {}),
