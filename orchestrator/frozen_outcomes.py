@@ -21,7 +21,7 @@ from schemas.result import ImageResult, RenderInfo, ResultLine, StageResult
 from services.store import ObjectStore
 
 _IMAGE = tuple(name for name in ImageResult.model_fields if name != "image")
-_RENDER = tuple(name for name in RenderInfo.model_fields if name != "versions")
+_RENDER = tuple(name for name in RenderInfo.model_fields if name not in ("versions", "adapters"))
 _LINE = ("index", "id", "status", "warnings", "worker", "token", "seconds", "finished_at")
 _INPUTS = ("image", "mask")
 _COLUMNS = (
@@ -33,10 +33,11 @@ _COLUMNS = (
     "attempts",
     "stages",
     "versions",
+    "adapters",
     *(f"input_{name}_sha256" for name in _INPUTS),
 )
 # Columns that a table may lack: it was written before they came, and their default is what it meant.
-_LATER = frozenset({"stage", "stages"})
+_LATER = frozenset({"stage", "stages", "adapters"})
 
 logger = logging.getLogger(__name__)
 
@@ -129,7 +130,10 @@ def _result_lines(lines: list[dict[str, Any]]) -> Iterator[ResultLine]:
 def _result_line(lines: list[dict[str, Any]]) -> ResultLine:
     first = lines[0]
     stages = [StageResult.model_validate(stage) for stage in json.loads(first.get("stages") or "[]")]
-    render = {name: first[name] for name in _RENDER} | {"versions": json.loads(first["versions"] or "{}")}
+    render = {name: first[name] for name in _RENDER} | {
+        "versions": json.loads(first["versions"] or "{}"),
+        "adapters": json.loads(first.get("adapters") or "[]"),
+    }
     inputs = {name: first[f"input_{name}_sha256"] for name in _INPUTS}
     return ResultLine.model_validate(
         {name: first[name] for name in _LINE}

@@ -4,7 +4,8 @@ Lines stand in the order of the plan; `index` is the row's place in the manifest
 Polars. Ours are plain columns (see `SCHEMA`); `status` is done, failed or cancelled, and `image_number` is null where
 a line stands for a row without images. `key` is below the store's prefix, null for an image that the safety checker
 dropped. `seed`, `width` and `height` are the image's (the row's where there is none); `seconds` is the row's share of
-denoising, the same on each of its images. `versions` is JSON, and so is `coordinates`: where a swept row stands in its
+denoising, the same on each of its images. `versions` is JSON, and so are `adapters` (LoRAs and embeddings
+that took part, by source and sha256) and `coordinates`: where a swept row stands in its
 parameter space, name by name; null for all others.
 
 Columns of the user's own come twice: all of them as one JSON object in `extra`, exactly as given, and each as a
@@ -51,6 +52,9 @@ SCHEMA = pa.schema(
         ("strength", pa.float64()),
         ("noise_level", pa.int32()),
         ("clip_skip", pa.int32()),
+        ("weighting", pa.string()),
+        ("loras", pa.list_(pa.struct([("name", pa.string()), ("weight", pa.float64())]))),
+        ("embeddings", pa.list_(pa.string())),
         ("num_images", pa.int32()),
         ("format", pa.string()),
         ("quality", pa.int32()),
@@ -70,6 +74,7 @@ SCHEMA = pa.schema(
         ("model_source", pa.string()),
         ("model_revision", pa.string()),
         ("safety", pa.string()),
+        ("adapters", pa.string()),
         ("warnings", pa.list_(pa.string())),
         ("seconds", pa.float64()),
         ("worker", pa.string()),
@@ -140,8 +145,10 @@ def _rendered(outcome: ResultLine | None, stage: int) -> dict[str, Any]:
         }
     render = made.render if made else outcome.render
     if render:
-        found |= render.model_dump(exclude={"versions"})
+        found |= render.model_dump(exclude={"versions", "adapters"})
         found["versions"] = json.dumps(render.versions, sort_keys=True)
+        adapters = [adapter.model_dump() for adapter in render.adapters]
+        found["adapters"] = json.dumps(adapters) if adapters else None
     return found
 
 

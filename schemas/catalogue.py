@@ -126,3 +126,63 @@ class ModelEntry(Frozen):
     def source_of(self, pipeline: PipelineName) -> str:
         """The source that a pipeline's components come from first."""
         return self.sources.get(pipeline, self.source)
+
+
+class AdapterEntry(Frozen):
+    """What a LoRA and a textual inversion have alike. The name is the table's: `[loras.NAME]`, `[embeddings.NAME]`.
+
+    Weights come from one safetensors file: never from a pickle.
+    """
+
+    source: str = Field(description="hub repository (owner/name), local file or folder, or builtin:NAME")
+    file: str | None = Field(None, description="file in the repository or folder; needed where it holds several")
+    revision: str | None = Field(None, description="commit or branch of the hub repository")
+    sha256: str | None = Field(None, pattern="^[0-9a-f]{64}$", description="of the file, checked where it is read")
+    family: Family = Field(description="models that it fits")
+    aliases: tuple[str, ...] = Field((), description="other names for the same entry")
+    trigger: str = Field("", description="words that a prompt needs for it, for people to read")
+    note: str = Field("", description="one line for `models list`")
+
+    @field_validator("source")
+    @classmethod
+    def _source_is_named(cls, value: str) -> str:
+        parse_source(value)
+        return value
+
+    @field_validator("file")
+    @classmethod
+    def _file_is_inside(cls, value: str | None) -> str | None:
+        if value is not None and (value.startswith("/") or ".." in value.split("/")):
+            raise ValueError("a file inside the source, without ..")
+        if value is not None and not value.endswith(".safetensors"):
+            raise ValueError("safetensors alone are read")
+        return value
+
+    @model_validator(mode="after")
+    def _a_repository_names_its_file(self) -> "AdapterEntry":
+        kind, place = parse_source(self.source)
+        if kind == "hub" and self.file is None:
+            raise ValueError("file: which one of the hub repository")
+        if kind == "folder" and self.file is None and place.endswith((".bin", ".pt", ".ckpt", ".pth")):
+            raise ValueError("safetensors alone are read")
+        return self
+
+    def fits(self, model: ModelEntry, pipeline: PipelineName) -> bool:
+        """Whether a model's pipeline has the networks that it was made for."""
+        return self.family == model.family
+
+
+class LoraEntry(AdapterEntry):
+    """A LoRA: small matrices that are added to a model's own."""
+
+    def fits(self, model: ModelEntry, pipeline: PipelineName) -> bool:
+        """As above; upscaling is another network, whatever the family of the model that offers it."""
+        return self.family == ("upscaler" if pipeline == "upscale" else model.family)
+
+
+class EmbeddingEntry(AdapterEntry):
+    """A textual inversion: a word of its own for the text encoder, named in the prompt."""
+
+    def fits(self, model: ModelEntry, pipeline: PipelineName) -> bool:
+        """As above; the x4 upscaler has Stable Diffusion 2's text encoder."""
+        return self.family == model.family or (self.family, model.family) == ("sd2", "upscaler")

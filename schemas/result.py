@@ -38,6 +38,17 @@ class RowFailure(Frozen):
     attempts: int = Field(1, ge=1, description="times the row was tried")
 
 
+class AdapterInfo(Frozen):
+    """A LoRA or a textual inversion that took part, by its content."""
+
+    kind: Literal["lora", "embedding"]
+    name: str
+    source: str
+    revision: str | None
+    sha256: str = Field(description="hex digest of the file")
+    tensors_sha256: str = Field(description="of what follows the file's header; A1111's `Lora hashes` begin so")
+
+
 class RenderInfo(Frozen):
     """What else decides a pixel's last bits: where the row was rendered, and with which versions."""
 
@@ -47,6 +58,7 @@ class RenderInfo(Frozen):
     model_source: str
     model_revision: str | None
     safety: str
+    adapters: tuple[AdapterInfo, ...] = Field((), description="LoRAs, then embeddings, in the row's order")
 
 
 class StageResult(Frozen):

@@ -15,8 +15,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from schemas.catalogue import ModelEntry, parse_source
+from schemas.catalogue import EmbeddingEntry, LoraEntry, ModelEntry, parse_source
 from schemas.errors import SettingsError
+from services.adapter_shelf import TABLES, AdapterShelf, fill_shelves, told
 
 SHIPPED = Path(__file__).with_name("models.toml")
 LIST_HINT = "promptmill models list"
@@ -24,20 +25,24 @@ LIST_HINT = "promptmill models list"
 # As schemas.rows.ModelAlias: what a manifest could write.
 _ALIAS = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 # Fields that belong to the old source and mean nothing for another one.
-_OF_THE_SOURCE = ("sources", "revision", "variant", "gated")
+_OF_THE_SOURCE = ("sources", "revision", "variant", "gated", "file", "sha256")
 
 
 @dataclass(frozen=True)
 class Catalogue:
-    """All models that a manifest can name.
+    """All that a manifest can name: models, LoRAs, embeddings.
 
     Attributes:
-        entries: canonical alias -> entry, in the order of the files.
-        names: every alias, canonical or not -> canonical alias.
+        entries: canonical alias -> model, in the order of the files.
+        names: every alias of a model, canonical or not -> canonical alias.
+        loras: the LoRAs.
+        embeddings: the textual inversions.
     """
 
     entries: Mapping[str, ModelEntry]
     names: Mapping[str, str]
+    loras: AdapterShelf[LoraEntry]
+    embeddings: AdapterShelf[EmbeddingEntry]
 
     @classmethod
     def load(cls, extra_file: Path | None = None) -> "Catalogue":
@@ -45,17 +50,24 @@ class Catalogue:
 
         In the extending file a table whose name exists overrides the fields that it names (a new `source`
         resets what belonged to the old one); any other table is a new entry. Relative folders count from it.
+        The tables below `loras` and `embeddings` are extended in the same way.
 
         Raises:
             SettingsError: unreadable or wrong; every fault is named with file, alias and field.
         """
-        tables = _read(SHIPPED)
-        origin = dict.fromkeys(tables, SHIPPED)
-        if extra_file is not None:
-            for alias, table in _read(extra_file).items():
-                tables[alias] = _override(tables.get(alias), _folders_from(table, extra_file.parent))
-                origin[alias] = extra_file
-        return _build(tables, origin)
+        shelves: dict[str, dict[str, Any]] = {}
+        origin: dict[str, Path] = {}
+        for path in (SHIPPED, *([extra_file] if extra_file is not None else [])):
+            read = _read(path)
+            for shelf in ("", *TABLES):
+                own = read.pop(shelf, {}) if shelf else {name: read[name] for name in read if name not in TABLES}
+                if not isinstance(own, dict):
+                    raise SettingsError(f"{path}: {shelf}: expected tables [{shelf}.NAME]")
+                tables = shelves.setdefault(shelf, {})
+                for alias, table in own.items():
+                    tables[alias] = _override(tables.get(alias), _folders_from(table, path.parent))
+                    origin[f"{shelf}.{alias}" if shelf else alias] = path
+        return _build(shelves, origin)
 
     def resolve(self, alias: str) -> tuple[str, ModelEntry]:
         """Canonical alias and entry of a name.
@@ -121,10 +133,10 @@ def _absolute(text: str, base: Path) -> str:
     return str((base / Path(place).expanduser()).resolve()) if kind == "folder" else text
 
 
-def _build(tables: dict[str, Any], origin: dict[str, Path]) -> Catalogue:
+def _build(shelves: dict[str, dict[str, Any]], origin: dict[str, Path]) -> Catalogue:
     entries: dict[str, ModelEntry] = {}
     faults: list[str] = []
-    for alias, table in tables.items():
+    for alias, table in shelves[""].items():
         where = f"{origin[alias]}: {alias}"
         if not _ALIAS.fullmatch(alias):
             faults.append(f"{where}: an alias is 1 to 80 of letters, digits, dot, dash and underscore")
@@ -134,22 +146,14 @@ def _build(tables: dict[str, Any], origin: dict[str, Path]) -> Catalogue:
             try:
                 entries[alias] = ModelEntry.model_validate(table)
             except ValidationError as error:
-                faults.extend(_told(where, error))
+                faults.extend(told(where, error, ModelEntry))
     names, doubled = _names(entries, origin)
     faults.extend(doubled)
+    loras, embeddings, unsound = fill_shelves(shelves["loras"], shelves["embeddings"], origin)
+    faults.extend(unsound)
     if faults:
         raise SettingsError("model catalogue: " + "\n  ".join(["", *faults]).strip(), hint="fields: see models.toml")
-    return Catalogue(MappingProxyType(entries), MappingProxyType(names))
-
-
-def _told(where: str, error: ValidationError) -> Iterator[str]:
-    for fault in error.errors(include_url=False):
-        field = ".".join(str(part) for part in fault["loc"])
-        message = fault["msg"].removeprefix("Value error, ")
-        if fault["type"] == "extra_forbidden":
-            near = difflib.get_close_matches(str(fault["loc"][-1]), ModelEntry.model_fields, n=1)
-            message = "no such field" + (f"; did you mean {near[0]}?" if near else "")
-        yield f"{where}{'.' + field if field else ''}: {message}"
+    return Catalogue(MappingProxyType(entries), MappingProxyType(names), loras, embeddings)
 
 
 def _names(entries: Mapping[str, ModelEntry], origin: Mapping[str, Path]) -> tuple[dict[str, str], list[str]]:

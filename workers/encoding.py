@@ -44,7 +44,14 @@ def encode(pixels: NDArray[np.uint8], row: PlannedRow, record: ImageRecord) -> b
     longest = MAX_SIDE[row.format]
     if max(width, height) > longest:
         raise InvalidInput(f"{row.format} holds at most {longest} pixels a side, not {width} x {height}; use png")
-    text = infotext(row, seed=record.seed, width=width, height=height, version=record.promptmill)
+    text = infotext(
+        row,
+        seed=record.seed,
+        width=width,
+        height=height,
+        version=record.promptmill,
+        adapters=record.render.adapters,
+    )
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format=row.format.upper(), **_options(row, text, format_record(record)))
     return file.getvalue()

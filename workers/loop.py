@@ -4,6 +4,7 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from schemas.errors import ModelUnavailable, OutOfMemory, PromptmillError, RenderFailed, RowError, ServiceError
 from schemas.planned import PlannedRow
@@ -15,6 +16,7 @@ from workers.engines.base import Rendered, Renderer, Slot
 from workers.keeper import LeaseKeeper
 
 log = logging.getLogger(__name__)
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Loop:
     """Renders batches of one task. Rows that cannot be rendered fail here, and no others with them.
 
     Args:
-        nobody_has: says whether all living workers are known to lack a model.
+        nobody_has: says whether all living workers are known to lack a model, with its LoRAs and embeddings.
     """
 
     def __init__(
@@ -73,7 +75,8 @@ class Loop:
             return
         started = time.monotonic()
         try:
-            images = self._rendered(batch)
+            parts = self._apart(batch)
+            images = self._rendered(batch) if len(parts) == 1 else []
         except (OutOfMemory, RenderFailed) as error:
             if len(batch) == 1:
                 self._committer.fail(batch[0].row, error, stage=batch[0].stage)
@@ -86,22 +89,37 @@ class Loop:
             self.render(batch[middle:], take)
             return
         except ModelUnavailable as error:
-            if not self._nobody_has(batch[0].row.model):
+            if not self._nobody_has(_needs(batch[0].row)):
                 raise ModelElsewhere(error.message, hint=error.hint) from error
             self._fail_all(batch, error)
             return
+        if len(parts) > 1:
+            for part in parts:
+                self.render(part, take)
+            return
         share = (time.monotonic() - started) / len(batch)
-        info = self._renderer.info(batch[0].row.model)
+        info = self._renderer.info(batch[0].row)
         for place, (slot, image) in enumerate(zip(batch, images, strict=True)):
             self._tell(slot)
             take(Made(slot, image, len(batch), place, info, share))
         failpoint("worker.rendered")
 
+    def _apart(self, batch: list[Slot]) -> list[list[Slot]]:
+        """As the engine room; it needs the model where prompts are weighted, and only there."""
+        if all(slot.row.weighting is None for slot in batch):
+            return [batch]
+        return self._asked(batch, lambda: self._renderer.apart(batch))
+
     def _rendered(self, batch: list[Slot]) -> list[Rendered]:
-        """As the engine room. What no engine should raise is a failed render too, or one bad row would end the task."""
+        """As the engine room."""
+        return self._asked(batch, lambda: self._renderer.render(batch, self._keeper.step))
+
+    def _asked(self, batch: list[Slot], ask: Callable[[], Answer]) -> Answer:
+        """The engine room's answer, with the model loaded. What no engine should raise is a failed render too, or one
+        bad row would end the task."""
         try:
             self._renderer.load(batch[0].row.model, self._keeper.step)
-            return self._renderer.render(batch, self._keeper.step)
+            return ask()
         except PromptmillError:
             raise
         except Exception as error:
@@ -127,3 +145,8 @@ class Loop:
     def _fail_all(self, batch: list[Slot], error: RowError) -> None:
         for slot in {slot.row.index: slot for slot in batch}.values():
             self._committer.fail(slot.row, error, stage=slot.stage)
+
+
+def _needs(row: PlannedRow) -> str:
+    """What of the catalogue a row needs, as one name: a worker can have its model and lack its LoRA."""
+    return "+".join([row.model, *(use.name for use in row.loras), *row.embeddings])

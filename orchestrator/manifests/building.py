@@ -11,6 +11,7 @@ from orchestrator.manifests.foreign import translated
 from orchestrator.manifests.names import INITIAL_IMAGE
 from orchestrator.manifests.options import ManifestOptions
 from orchestrator.manifests.stages import StageFault, StageFaults, given_stages
+from orchestrator.manifests.weighted import needs_reading, read_weighted
 from schemas.rows import ROW_TYPES, PipelineName, Row, stage_field
 from services.input_addresses import address_problem
 
@@ -80,7 +81,9 @@ class RowBuilder:
             return None
         if row.then and self._add_stage_faults(line, self._stage_faults.booleans(merged["then"])):
             return None
-        return row if self._is_sound(line, row, values) else None
+        if not self._is_sound(line, row, values):
+            return None
+        return read_weighted(line, row, self._faults) if needs_reading(row) else row
 
     def _other_pipeline(self, line: int, pipeline: object, values: Mapping[str, Any]) -> PipelineName | None:
         if pipeline is not None:

@@ -35,14 +35,6 @@ def strength(given: Mapping[str, Any], entry: ModelEntry) -> float | None:
     return None if default is None else first(given.get("strength"), default)
 
 
-NOT_RENDERED = "no worker renders this yet"
-
-
-def unrendered(given: Mapping[str, Any]) -> list[str]:
-    """Fields that a row or stage gives, and that no worker renders yet."""
-    return [name for name in ("weighting", "loras", "embeddings") if given[name]]
-
-
 def no_step(steps: int, power: float | None) -> str | None:
     """Why a strength cannot be used with these steps, or None where it can.
 

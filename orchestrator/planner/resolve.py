@@ -4,15 +4,14 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from orchestrator.planner.adapters import misfits, planned_loras
 from orchestrator.planner.defaults import (
     JPEG_QUALITY,
-    NOT_RENDERED,
     PlannedInput,
     first,
     no_step,
     strength,
     tiling,
-    unrendered,
 )
 from orchestrator.planner.stages import StageContext, resolve_stages, stage_limits_broken
 from schemas.catalogue import ModelEntry
@@ -68,7 +67,7 @@ def resolve(
         num_images=given["num_images"] or 1,
         clip_skip=given["clip_skip"],
         weighting=given["weighting"],
-        loras=given["loras"] or (),
+        loras=planned_loras(given["loras"], catalogue),
         embeddings=given["embeddings"] or (),
         image=inputs["image"].image if "image" in inputs else None,
         mask=inputs["mask"].image if "mask" in inputs else None,
@@ -111,8 +110,7 @@ def limits_broken(
     if width and height and width * height > entry.max_pixels:
         field = "image" if given["pipeline"] == "upscale" else "width"
         yield field, f"the output would be {width} x {height}; this model's limit is {entry.max_pixels:,} pixels"
-    for name in unrendered(given):
-        yield name, NOT_RENDERED
+    yield from misfits(given, alias, entry, given["pipeline"], catalogue)
     problem = no_step(given["steps"] or entry.steps, strength(given, entry))
     if problem:
         yield "strength", problem

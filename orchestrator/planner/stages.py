@@ -1,13 +1,15 @@
 """The stages of `then`: each resolved from what it says, the row, and its own model's defaults."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from orchestrator.planner.defaults import NOT_RENDERED, PlannedInput, first, no_step, strength, tiling, unrendered
+from orchestrator.planner.adapters import fitting_loras, misfits, planned_loras
+from orchestrator.planner.defaults import PlannedInput, first, no_step, strength, tiling
+from schemas.adapters import LoraUse
 from schemas.catalogue import ModelEntry
 from schemas.errors import InvalidInput
 from schemas.planned import PlannedStage, stage_size
-from schemas.rows import RowBase, stage_field
+from schemas.rows import PipelineName, RowBase, stage_field
 from services.catalogue import Catalogue
 from services.input_images import check_mask_matches
 
@@ -60,7 +62,7 @@ def resolve_stages(
                 scheduler=given["scheduler"] or entry.scheduler,
                 clip_skip=given["clip_skip"],
                 weighting=given["weighting"] or row.weighting,
-                loras=first(given["loras"], row.loras if alias == context.model else None) or (),
+                loras=_loras(given["loras"], row, alias == context.model, catalogue, entry, pipeline),
                 embeddings=first(given["embeddings"], row.embeddings if alias == context.model else None) or (),
                 mask=mask.image if mask else None,
                 strength=strength(given, entry),
@@ -69,6 +71,20 @@ def resolve_stages(
             )
         )
     return tuple(stages)
+
+
+def _loras(
+    given: Sequence[LoraUse] | None,
+    row: RowBase,
+    same_model: bool,
+    catalogue: Catalogue,
+    entry: ModelEntry,
+    pipeline: PipelineName,
+) -> tuple[LoraUse, ...]:
+    """A stage's own LoRAs; else the row's, as far as the stage's network is the one that they were made for."""
+    if given is not None:
+        return planned_loras(given, catalogue)
+    return fitting_loras(row.loras, catalogue, entry, pipeline) if same_model else ()
 
 
 def stage_limits_broken(
@@ -81,8 +97,8 @@ def stage_limits_broken(
         if stage.width and stage.height and stage.width * stage.height > entry.max_pixels:
             given = [name for name in ("width", "height", "model") if getattr(row.then[position], name, None)]
             yield stage_field(position, given[0] if given else "pipeline"), _too_large(stage, entry)
-        for name in unrendered(dict(row.then[position])):
-            yield stage_field(position, name), NOT_RENDERED
+        for name, message in misfits(dict(row.then[position]), stage.model, entry, stage.pipeline, catalogue):
+            yield stage_field(position, name), message
         problem = no_step(stage.steps, stage.strength)
         if problem:
             yield stage_field(position, "strength"), problem

@@ -13,9 +13,11 @@ starts with `Negative prompt:` reads back as a prompt and a negative one. Where 
 
 import json
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from schemas.planned import PlannedRow
+from schemas.result import AdapterInfo
 from schemas.samplers import sampler
 
 NEGATIVE = "Negative prompt:"
@@ -39,7 +41,9 @@ class Infotext(NamedTuple):
     settings: dict[str, str]
 
 
-def infotext(row: PlannedRow, *, seed: int, width: int, height: int, version: str) -> str:
+def infotext(
+    row: PlannedRow, *, seed: int, width: int, height: int, version: str, adapters: Sequence[AdapterInfo] = ()
+) -> str:
     """What A1111 would have written for one image.
 
     Args:
@@ -48,13 +52,24 @@ def infotext(row: PlannedRow, *, seed: int, width: int, height: int, version: st
         width: of the image, in pixels.
         height: of the image, in pixels.
         version: of promptmill.
+        adapters: the LoRAs and embeddings that took part.
     """
+    # A1111 takes LoRAs from the prompt.
+    prompt = " ".join([row.prompt, *(f"<lora:{use}>" for use in row.loras)]).strip() if row.loras else row.prompt
     negative = f"{NEGATIVE} {row.negative_prompt}" if row.negative_prompt else ""
-    settings = format_settings(_settings(row, seed, width, height, version))
-    return "\n".join(part for part in (row.prompt, negative, settings) if part)
+    found = _settings(row, seed, width, height) | _hashes(adapters) | {"Version": f"promptmill {version}"}
+    return "\n".join(part for part in (prompt, negative, format_settings(found)) if part)
 
 
-def _settings(row: PlannedRow, seed: int, width: int, height: int, version: str) -> dict[str, str]:
+def _hashes(adapters: Sequence[AdapterInfo]) -> dict[str, str]:
+    """As A1111's `extra_networks_lora.py` and `textual_inversion.py` write them: name and the first twelve digits, of
+    the tensors' hash for a LoRA and of the file's for an embedding."""
+    loras = [f"{file.name}: {file.tensors_sha256[:12]}" for file in adapters if file.kind == "lora"]
+    words = [f"{file.name}: {file.sha256[:12]}" for file in adapters if file.kind == "embedding"]
+    return {key: ", ".join(texts) for key, texts in (("Lora hashes", loras), ("TI hashes", words)) if texts}
+
+
+def _settings(row: PlannedRow, seed: int, width: int, height: int) -> dict[str, str]:
     found = {"Steps": str(row.steps)}
     if row.scheduler is None:
         found["Sampler"] = MODEL_OWN_SAMPLER
@@ -70,7 +85,9 @@ def _settings(row: PlannedRow, seed: int, width: int, height: int, version: str)
         found["Clip skip"] = str(row.clip_skip + 1)
     if row.noise_level is not None:
         found["Noise level"] = str(row.noise_level)
-    return found | {"Version": f"promptmill {version}"}
+    if row.weighting is not None:
+        found["Weighting"] = row.weighting
+    return found
 
 
 def _number(value: float) -> str:

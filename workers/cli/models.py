@@ -2,17 +2,20 @@
 
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 import rich_click as click
 
-from schemas.catalogue import ModelEntry
+from schemas.catalogue import AdapterEntry, ModelEntry
 from schemas.errors import ModelUnavailable, PromptmillError, SettingsError
 from services.catalogue import Catalogue
 from services.cli.options import json_option, take_settings
 from services.cli.output import print_json, print_table, report_error, say
 from services.settings import Settings
+from workers.cli.chosen_models import all_adapters, chosen, sources_of
+from workers.models.adapter_files import AdapterKind
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -33,13 +36,18 @@ def models() -> None:
 @json_option
 @_place_options
 def list_models(as_json: bool, **options: Any) -> None:
-    """Every alias, what it can do, and its defaults."""
+    """Every alias, what it can do, and its defaults; then the LoRAs and embeddings, and which models they fit."""
     catalogue = Catalogue.load(take_settings(options).models_file)
     if as_json:
-        print_json([{"alias": alias, **entry.model_dump(mode="json")} for alias, entry in catalogue])
+        found = [{"alias": alias, "kind": "model", **entry.model_dump(mode="json")} for alias, entry in catalogue]
+        print_json(found + [_described(kind, name, entry) for kind, name, entry in all_adapters(catalogue)])
         return
     heads = ["model", "pipelines", "size", "steps", "guidance", "source", "also"]
     print_table(heads, [_line(alias, entry) for alias, entry in catalogue], numbers=frozenset({"steps", "guidance"}))
+    adapters = [_adapter_line(kind, name, entry) for kind, name, entry in all_adapters(catalogue)]
+    if adapters:
+        click.echo()
+        print_table(["name", "kind", "family", "source", "trigger", "also"], adapters)
 
 
 @models.command("check")
@@ -48,15 +56,20 @@ def list_models(as_json: bool, **options: Any) -> None:
 @json_option
 @_place_options
 def check(aliases: Sequence[str], render: bool, as_json: bool, **options: Any) -> None:
-    """Whether models are complete on this machine, without asking the hub. Without MODEL: all of them.
+    """Whether models, LoRAs and embeddings are complete on this machine, without asking the hub. Without MODEL: all.
 
     Exit status 1 if a model that was named is not ready.
     """
-    from workers.models.inspection import inspect_model
+    from workers.models.inspection import inspect_adapter, inspect_model
 
     settings = take_settings(options)
     reports: list[dict[str, Any]] = []
-    for alias, entry in _chosen(Catalogue.load(settings.models_file), aliases):
+    models, adapters = chosen(Catalogue.load(settings.models_file), aliases)
+    for kind, name, adapter in adapters:
+        reports.append(inspect_adapter(kind, name, adapter).model_dump(mode="json"))
+        if not as_json:
+            _tell(reports[-1])
+    for alias, entry in models:
         report = inspect_model(alias, entry).model_dump(mode="json")
         if render and report["ready"]:
             report |= _rendered(settings, alias, entry)
@@ -74,25 +87,38 @@ def check(aliases: Sequence[str], render: bool, as_json: bool, **options: Any) -
 @json_option
 @_place_options
 def pull(aliases: Sequence[str], as_json: bool, **options: Any) -> None:
-    """Bring models to this machine: download from the hub, or make the built-in ones.
+    """Bring models, LoRAs and embeddings to this machine: download from the hub, or make the built-in ones.
 
     Only safetensors and configuration come down, and what is there already does not come again. HF_TOKEN opens
     gated and private repositories, HF_HOME says where they go. Exit status 1 if one could not be had; the others
     are pulled all the same.
     """
+    from workers.models.adapter_files import fetch_adapter
     from workers.models.sources import fetch
 
     settings = take_settings(options)
+    cache = settings.data_dir / "models"
+    models, adapters = chosen(Catalogue.load(settings.models_file), aliases)
+
+    def of_model(alias: str, entry: ModelEntry) -> dict[str, str]:
+        return {source: str(folder.path) for source, folder in fetch(alias, entry, cache).items()}
+
+    def of_adapter(kind: AdapterKind, name: str, entry: AdapterEntry) -> dict[str, str]:
+        return {entry.source: str(fetch_adapter(kind, name, entry, cache).path)}
+
+    wanted: list[tuple[str, str, Callable[[], dict[str, str]]]] = [
+        *((alias, ", ".join(sources_of(entry)), partial(of_model, alias, entry)) for alias, entry in models),
+        *((name, entry.source, partial(of_adapter, kind, name, entry)) for kind, name, entry in adapters),
+    ]
     done: list[dict[str, Any]] = []
-    for alias, entry in _chosen(Catalogue.load(settings.models_file), aliases):
-        say(f"{alias}: {', '.join(dict.fromkeys((entry.source, *entry.sources.values())))}")
+    for alias, sources, get in wanted:
+        say(f"{alias}: {sources}")
         try:
-            folders = fetch(alias, entry, settings.data_dir / "models")
+            paths = get()
         except ModelUnavailable as error:
             done.append({"alias": alias, "ready": False, "error": error.message, "hint": error.hint})
             report_error(error, as_json=as_json)
             continue
-        paths = {source: str(folder.path) for source, folder in folders.items()}
         done.append({"alias": alias, "ready": True, "paths": paths})
         if not as_json:
             click.echo("\n".join(f"{alias}\t{path}" for path in paths.values()))
@@ -100,10 +126,6 @@ def pull(aliases: Sequence[str], as_json: bool, **options: Any) -> None:
         print_json(done)
     if not all(report["ready"] for report in done):
         raise SystemExit(1)
-
-
-def _chosen(catalogue: Catalogue, aliases: Sequence[str]) -> list[tuple[str, ModelEntry]]:
-    return list(catalogue) if not aliases else [catalogue.resolve(alias) for alias in dict.fromkeys(aliases)]
 
 
 def _rendered(settings: Settings, alias: str, entry: ModelEntry) -> dict[str, Any]:
@@ -150,3 +172,12 @@ def _line(alias: str, entry: ModelEntry) -> list[str]:
         entry.source,
         " ".join(entry.aliases),
     ]
+
+
+def _adapter_line(kind: AdapterKind, name: str, entry: AdapterEntry) -> list[str]:
+    source = f"{entry.source} {entry.file}" if entry.file else entry.source
+    return [name, kind, entry.family, source, entry.trigger, " ".join(entry.aliases)]
+
+
+def _described(kind: AdapterKind, name: str, entry: AdapterEntry) -> dict[str, Any]:
+    return {"alias": name, "kind": kind, **entry.model_dump(mode="json")}

@@ -75,8 +75,16 @@ class Renderer(Protocol):
             ModelUnavailable: it cannot be loaded here; the message says why and what to do.
         """
 
+    def apart(self, slots: Sequence[Slot]) -> list[list[Slot]]:
+        """Slots of one batch key, as the batches that can share a loop: prompts of one length each.
+
+        Raises:
+            ModelUnavailable: as for `render`.
+            RenderFailed: a prompt cannot be read; who asks with one slot alone knows whose.
+        """
+
     def render(self, slots: Sequence[Slot], on_step: Callable[[], None]) -> list[Rendered]:
-        """Render slots that share one batch key, in one denoising loop; `on_step` is called after every step.
+        """Render slots that `apart` left together, in one denoising loop; `on_step` is called after every step.
 
         Raises:
             OutOfMemory: not enough memory for so many; the runner halves the batch.
@@ -93,5 +101,5 @@ class Renderer(Protocol):
             ModelUnavailable: as for `render`.
         """
 
-    def info(self, model: str) -> RenderInfo:
-        """Device, dtype, versions and source that a result of this model records."""
+    def info(self, row: PlannedRow) -> RenderInfo:
+        """Device, dtype, versions and sources that a result of this row records."""

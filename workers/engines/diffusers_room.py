@@ -18,11 +18,12 @@ from services.settings import Settings
 from workers.engines.base import DeviceLost, Rendered, Slot
 from workers.engines.denoise import denoise
 from workers.engines.limits import batch_limit
-from workers.engines.prompts import cut_off
+from workers.engines.prompts import chunk_counts, cut_off
 from workers.engines.registry import ENGINES
 from workers.engines.safety import SafetyChecker, judged
 from workers.engines.schedulers import make_scheduler
 from workers.engines.tiles import tiled
+from workers.models.adapters import RowAdapters
 from workers.models.folders import ModelFolder
 from workers.models.libraries import quiet_libraries
 from workers.models.loading import LoadedModel
@@ -68,6 +69,7 @@ class DiffusersRoom:
         self._settings = settings.worker
         self._cache = settings.data_dir / "models"
         self._catalogue = catalogue
+        self._adapters = RowAdapters(catalogue, self._cache)
         self.device = pick_device(settings.worker.device)
         self.dtype = pick_dtype(settings.worker.dtype, self.device)
         self._pool: ModelPool[_Ready] = ModelPool(
@@ -101,6 +103,24 @@ class DiffusersRoom:
                 raise ModelUnavailable(f"model {alias} does not fit into the memory of {self.device}")
         on_progress()
 
+    def apart(self, slots: Sequence[Slot]) -> list[list[Slot]]:
+        """Slots of one batch key by the length of their prompts; plain prompts have one length all.
+
+        Raises:
+            ModelUnavailable: the model, a LoRA or an embedding cannot be loaded.
+            RenderFailed: a prompt cannot be read.
+        """
+        row = slots[0].row
+        if all(slot.row.weighting is None for slot in slots):
+            return [list(slots)]
+        pipe = self._pipeline(self._ready(row.model), row.pipeline)
+        with self._adapters.words_of(pipe, row):
+            counts = chunk_counts(pipe, [slot.row for slot in slots])
+        found: dict[int, list[Slot]] = {}
+        for count, slot in zip(counts, slots, strict=True):
+            found.setdefault(count, []).append(slot)
+        return list(found.values())
+
     def render(self, slots: Sequence[Slot], on_step: Callable[[], None]) -> list[Rendered]:
         """Render slots that share one batch key, in one denoising loop.
 
@@ -127,26 +147,30 @@ class DiffusersRoom:
         Raises:
             ModelUnavailable: as for `render`.
         """
+        if row.weighting is not None:
+            return ()  # read whole
         pipe = self._pipeline(self._ready(row.model), row.pipeline)
         told = []
         negative = row.negative_prompt if row.guidance_scale > 1 else ""
         for name, text in (("prompt", row.prompt), ("negative_prompt", negative)):
             tail = cut_off(pipe, text)
             if tail:
-                told.append(f"{name}: the text encoder reads 77 tokens and never sees {tail[:200]!r}")
+                cut = f"the text encoder reads 77 tokens and never sees {tail[:200]!r}"
+                told.append(f"{name}: {cut}; weighting: compel reads all of it")
         return tuple(told)
 
-    def info(self, model: str) -> RenderInfo:
-        """Device, dtype, versions and source that a result of this model records."""
-        alias, entry = self._resolve(model)
+    def info(self, row: PlannedRow) -> RenderInfo:
+        """Device, dtype, versions and sources that a result of this row records."""
+        alias, entry = self._resolve(row.model)
         ready = self._pool.get(alias)
         return RenderInfo(
             device=device_name(self.device),
             dtype=str(self.dtype).removeprefix("torch."),
-            versions={name: _version(name) for name in _VERSIONS},
+            versions={name: _version(name) for name in _VERSIONS + _versions_of(row)},
             model_source=_public_source(entry.source),
             model_revision=ready.model.main.revision if ready else None,
             safety=self._settings.safety,
+            adapters=self._adapters.info(row),
         )
 
     def loaded(self) -> list[str]:
@@ -159,7 +183,8 @@ class DiffusersRoom:
         try:
             pipe = self._pipeline(ready, row.pipeline)
             pipe.scheduler = make_scheduler(ready.schedulers[row.pipeline], row.scheduler)
-            with tiled(pipe, row):
+            self._adapters.fetch(row, on_step)
+            with tiled(pipe, row), self._adapters.put_into(pipe, row):
                 pictures = denoise(pipe, ENGINES[row.pipeline], slots, on_step)
             return judged(pictures, ready.checker, self._settings.safety)
         except RowError:
@@ -243,6 +268,11 @@ class DiffusersRoom:
 
 def _nothing() -> None:
     """Nobody waits for progress."""
+
+
+def _versions_of(row: PlannedRow) -> tuple[str, ...]:
+    """Further libraries that decide what a row looks like."""
+    return (("compel",) if row.weighting else ()) + (("peft",) if row.loras else ())
 
 
 def _version(name: str) -> str:

@@ -56,6 +56,10 @@ class FlatRoom:
         """Nothing to load."""
         on_progress()
 
+    def apart(self, slots: Sequence[Slot]) -> list[list[Slot]]:
+        """All together: every prompt has the same length here."""
+        return [list(slots)]
+
     def render(self, slots: Sequence[Slot], on_step: Callable[[], None]) -> list[Rendered]:
         """As every engine room; see the module for the faults that it makes on request."""
         self._before_the_first_step(slots)
@@ -70,7 +74,7 @@ class FlatRoom:
         """Nothing is ever cut off."""
         return ()
 
-    def info(self, model: str) -> RenderInfo:
+    def info(self, row: PlannedRow) -> RenderInfo:
         """What a result records."""
         return RenderInfo(
             device="none",

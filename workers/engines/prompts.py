@@ -8,6 +8,7 @@ import torch
 from schemas.errors import RenderFailed
 from schemas.planned import PlannedRow
 from schemas.rows import PipelineName
+from workers.engines.weighted_prompts import WeightedPrompts
 
 _NAMES = ("prompt_embeds", "negative_prompt_embeds")
 _XL_NAMES = (*_NAMES, "pooled_prompt_embeds", "negative_pooled_prompt_embeds")
@@ -23,13 +24,51 @@ def is_guided(pipe: Any, pipeline: PipelineName, guidance_scale: float) -> bool:
 @torch.no_grad()
 def encode_prompts(pipe: Any, rows: Sequence[PlannedRow], guided: bool) -> dict[str, torch.Tensor]:
     """The call's embedding arguments for these rows, (batch, tokens, width) each and (batch, width) for pooled ones.
+    The rows come to equally many chunks (`chunk_counts`).
 
     An empty negative prompt is none at all: SDXL takes zeros then, not the states of an empty text.
 
     Raises:
-        RenderFailed: clip_skip leaves no layer.
+        ModelUnavailable: a row is weighted, and compel is not installed.
+        RenderFailed: clip_skip leaves no layer, or a weighted prompt is not of its syntax.
     """
     _check_clip_skip(pipe, rows[0].clip_skip)
+    weighted = _weighted(pipe, rows)
+    plain = _plain(pipe, [row for row in rows if row.weighting is None], guided)
+    known: dict[tuple[str | None, str, str], dict[str, torch.Tensor]] = {}
+    found = []
+    for row in rows:
+        key = (row.weighting, row.prompt, row.negative_prompt)
+        if key not in known:
+            known[key] = plain[key[1:]] if weighted is None or row.weighting is None else weighted.encode(row, guided)
+        found.append(known[key])
+    return {name: torch.cat([states[name] for states in found]) for name in found[0]}
+
+
+@torch.no_grad()
+def chunk_counts(pipe: Any, rows: Sequence[PlannedRow]) -> list[int]:
+    """For each row the chunks of 77 states that it comes to: 1, unless its prompts are weighted and long.
+
+    Raises:
+        ModelUnavailable: compel is not installed.
+        RenderFailed: a prompt is not of its syntax.
+    """
+    weighted = _weighted(pipe, rows)
+    return [
+        1
+        if weighted is None or row.weighting is None
+        else weighted.chunks(row, is_guided(pipe, row.pipeline, row.guidance_scale))
+        for row in rows
+    ]
+
+
+def _weighted(pipe: Any, rows: Sequence[PlannedRow]) -> WeightedPrompts | None:
+    needed = any(row.weighting is not None for row in rows)
+    return WeightedPrompts(pipe, rows[0].clip_skip) if needed else None
+
+
+def _plain(pipe: Any, rows: Sequence[PlannedRow], guided: bool) -> dict[tuple[str, str], dict[str, torch.Tensor]]:
+    """By prompt and negative prompt what the pipeline itself makes of them."""
     device = next(pipe.unet.parameters()).device
     known: dict[tuple[str, str], tuple[torch.Tensor | None, ...]] = {}
     negatives: dict[str, dict[str, torch.Tensor]] = {}
@@ -47,17 +86,16 @@ def encode_prompts(pipe: Any, rows: Sequence[PlannedRow], guided: bool) -> dict[
             )
             # Most rows of a batch have the same negative prompt: its states are given, not computed again.
             negatives[row.negative_prompt] = _negative_part(known[texts])
-    parts = list(zip(*(known[row.prompt, row.negative_prompt] for row in rows), strict=True))
-    return {name: torch.cat(part) for name, part in zip(_names(parts), parts, strict=True) if part[0] is not None}
+    return {texts: _given(states) for texts, states in known.items()}
+
+
+def _given(states: tuple[torch.Tensor | None, ...]) -> dict[str, torch.Tensor]:
+    names = _XL_NAMES if len(states) == len(_XL_NAMES) else _NAMES
+    return {name: state for name, state in zip(names, states, strict=True) if state is not None}
 
 
 def _negative_part(states: tuple[torch.Tensor | None, ...]) -> dict[str, torch.Tensor]:
-    named = zip(_names(states), states, strict=True)
-    return {name: state for name, state in named if name.startswith("negative_") and state is not None}
-
-
-def _names(states: Sequence[object]) -> tuple[str, ...]:
-    return _XL_NAMES if len(states) == len(_XL_NAMES) else _NAMES
+    return {name: state for name, state in _given(states).items() if name.startswith("negative_")}
 
 
 def _check_clip_skip(pipe: Any, clip_skip: int | None) -> None:

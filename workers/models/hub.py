@@ -63,7 +63,50 @@ def hub_folder(
     return read_folder(path, revision=path.name, variant=variant)
 
 
-def _refusal(repository: str, revision: str | None, error: Exception) -> ModelUnavailable | None:
+def hub_file(
+    repository: str,
+    name: str,
+    revision: str | None,
+    *,
+    pull_hint: str,
+    on_progress: Callable[[], None] | None = None,
+) -> tuple[Path, str]:
+    """One file of a repository in the hub's cache, downloaded where needed, and its commit.
+
+    Raises:
+        ModelUnavailable: not there, not allowed, or not reachable and not in the cache.
+    """
+    cached = cached_hub_file(repository, name, revision)
+    if cached is not None and revision and _COMMIT.fullmatch(revision):
+        return cached
+    try:
+        path = hf_hub_download(repository, name, revision=revision, tqdm_class=_ticking(on_progress))
+    except Exception as error:  # as above
+        refusal = _refusal(repository, revision, error, name)
+        if refusal is not None:
+            raise refusal from None
+        if cached is None:
+            reason = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+            message = f"{repository}: no answer from the hub and {name} is not in the cache ({reason})"
+            raise ModelUnavailable(message, hint=pull_hint) from None
+        return cached
+    return _with_commit(Path(path), name)
+
+
+def cached_hub_file(repository: str, name: str, revision: str | None) -> tuple[Path, str] | None:
+    """One file as the cache has it, without a network, and its commit; None where it has not."""
+    try:
+        return _with_commit(Path(hf_hub_download(repository, name, revision=revision, local_files_only=True)), name)
+    except (EntryNotFoundError, OSError, ValueError):
+        return None
+
+
+def _with_commit(path: Path, name: str) -> tuple[Path, str]:
+    """The cache keeps files below `snapshots/COMMIT/`."""
+    return path, path.parents[name.count("/")].name
+
+
+def _refusal(repository: str, revision: str | None, error: Exception, wanted: str = "") -> ModelUnavailable | None:
     """What the hub said no to, or None where it did not answer at all."""
     if isinstance(error, GatedRepoError):
         hint = f"accept its licence at huggingface.co/{repository} and set HF_TOKEN"
@@ -74,6 +117,8 @@ def _refusal(repository: str, revision: str | None, error: Exception) -> ModelUn
         message = f"{repository} is not on the hub, or it is private"
         return ModelUnavailable(message, hint="HF_TOKEN opens private repositories")
     if isinstance(error, EntryNotFoundError) and not isinstance(error, LocalEntryNotFoundError):
+        if wanted:
+            return ModelUnavailable(f"{repository} has no file {wanted}", hint="see file in models.toml")
         return ModelUnavailable(f"{repository} has no {INDEX}: not in diffusers' format")
     return None
 

@@ -7,8 +7,9 @@ from typing import Literal
 from pydantic import Field
 
 from schemas.base import Frozen
-from schemas.catalogue import ModelEntry, parse_source
+from schemas.catalogue import AdapterEntry, ModelEntry, parse_source
 from schemas.errors import ModelUnavailable
+from workers.models.adapter_files import AdapterKind, local_file
 from workers.models.folders import ModelFolder, needs_weights, read_folder
 from workers.models.sources import pull_hint
 
@@ -43,12 +44,48 @@ def inspect_model(alias: str, entry: ModelEntry) -> ModelReport:
     return ModelReport(alias=alias, ready=ready, sources=sources, hint=pull_hint(alias) if hub else "")
 
 
+def inspect_adapter(kind: AdapterKind, name: str, entry: AdapterEntry) -> ModelReport:
+    """What this machine has of a LoRA or an embedding."""
+    report = _inspect_file(entry)
+    hub = parse_source(entry.source).kind == "hub" and report.state != "ready"
+    alias = f"{name} ({kind})"
+    return ModelReport(
+        alias=alias, ready=report.state == "ready", sources=(report,), hint=pull_hint(name) if hub else ""
+    )
+
+
+def _inspect_file(entry: AdapterEntry) -> SourceReport:
+    kind, place = parse_source(entry.source)
+    if kind == "builtin":
+        return _builtin(entry.source)
+    try:
+        path, revision = (local_file(entry), None) if kind == "folder" else _on_hub(place, entry)
+    except ModelUnavailable as error:
+        return SourceReport(source=entry.source, state="broken", detail=error.message)
+    except ImportError:
+        return SourceReport(source=entry.source, state="missing", detail=f"needs huggingface_hub: {WORKER_HINT}")
+    if path is None:
+        return SourceReport(source=entry.source, state="missing", detail="not on this machine")
+    size = path.stat().st_size
+    return SourceReport(source=entry.source, state="ready", path=str(path), revision=revision, bytes=size)
+
+
+def _on_hub(place: str, entry: AdapterEntry) -> tuple[Path | None, str | None]:
+    from workers.models.hub import cached_hub_file
+
+    return cached_hub_file(place, entry.file or "", entry.revision) or (None, None)
+
+
+def _builtin(source: str) -> SourceReport:
+    if find_spec("torch") is None:
+        return SourceReport(source=source, state="missing", detail=f"needs torch: {WORKER_HINT}")
+    return SourceReport(source=source, state="ready", detail="made here on first use")
+
+
 def _inspect(source: str, entry: ModelEntry) -> SourceReport:
     kind, place = parse_source(source)
     if kind == "builtin":
-        if find_spec("torch") is None:
-            return SourceReport(source=source, state="missing", detail=f"needs torch: {WORKER_HINT}")
-        return SourceReport(source=source, state="ready", detail="made here on first use")
+        return _builtin(source)
     try:
         folder = _folder(kind == "hub", place, entry)
     except ModelUnavailable as error:

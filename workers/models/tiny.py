@@ -29,7 +29,7 @@ from workers.models.libraries import diffusers, library_class, transformers
 RECIPE = 4
 NAMES = ("tiny", "tiny-2", "tiny-xl")
 
-_WIDTH = 16  # of text states
+WIDTH = 16  # of text states
 _POOLED = 16  # of tiny-xl's pooled text state
 _BETAS = {"beta_start": 0.00085, "beta_end": 0.012, "beta_schedule": "scaled_linear"}
 _CLIP_MEAN, _CLIP_STD = [0.48145466, 0.4578275, 0.40821073], [0.26862954, 0.26130258, 0.27577711]
@@ -116,6 +116,16 @@ def _depth(name: str, folder: Path) -> None:
     _save(name, folder, parts, index, "StableDiffusionDepth2ImgPipeline")
 
 
+def make_unet(name: str) -> Any:
+    """The UNet of a model's base folder, its weights not drawn yet."""
+    return _unet(name, 4)
+
+
+def make_text_encoder(name: str, *, second: bool = False) -> Any:
+    """A text encoder of a model, its weights not drawn yet."""
+    return _text_encoder_2() if second else _text_encoder(name)
+
+
 def _scheduler(name: str) -> Any:
     if name == "tiny":
         return diffusers.PNDMScheduler(**_BETAS, skip_prk_steps=True, steps_offset=1)
@@ -134,7 +144,7 @@ def _unet(name: str, channels: int, **extra: Any) -> Any:
             "addition_embed_type": "text_time",
             "addition_time_embed_dim": 4,
             "projection_class_embeddings_input_dim": 6 * 4 + _POOLED,
-            "cross_attention_dim": 2 * _WIDTH,
+            "cross_attention_dim": 2 * WIDTH,
         }
     return diffusers.UNet2DConditionModel(
         **{
@@ -144,7 +154,7 @@ def _unet(name: str, channels: int, **extra: Any) -> Any:
             "block_out_channels": (8, 16),
             "layers_per_block": 1,
             "norm_num_groups": 4,
-            "cross_attention_dim": _WIDTH,
+            "cross_attention_dim": WIDTH,
             "attention_head_dim": 4,
             "use_linear_projection": name != "tiny",
             # Attention on the way down and in the middle only: half of the blocks that cost the time.
@@ -172,8 +182,8 @@ def _vae(factor: int, **extra: Any) -> Any:
 def _text_config(activation: str) -> Any:
     return transformers.CLIPTextConfig(
         vocab_size=VOCABULARY,
-        hidden_size=_WIDTH,
-        intermediate_size=2 * _WIDTH,
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
         projection_dim=_POOLED,
         num_hidden_layers=3,
         num_attention_heads=2,
@@ -195,8 +205,8 @@ def _text_encoder_2() -> Any:
 
 def _vision_config() -> dict[str, Any]:
     return {
-        "hidden_size": _WIDTH,
-        "intermediate_size": 2 * _WIDTH,
+        "hidden_size": WIDTH,
+        "intermediate_size": 2 * WIDTH,
         "num_hidden_layers": 2,
         "num_attention_heads": 2,
         "image_size": 32,

@@ -26,13 +26,16 @@ class Room:
     def load(self, model: str, on_progress: Callable[[], None]) -> None:
         raise NotImplementedError
 
+    def apart(self, slots: Sequence[Slot]) -> list[list[Slot]]:
+        raise NotImplementedError
+
     def render(self, slots: Sequence[Slot], on_step: Callable[[], None]) -> list[Rendered]:
         raise NotImplementedError
 
     def warnings(self, row: PlannedRow) -> tuple[str, ...]:
         raise NotImplementedError
 
-    def info(self, model: str) -> RenderInfo:
+    def info(self, row: PlannedRow) -> RenderInfo:
         raise NotImplementedError
 
 

@@ -42,9 +42,9 @@ class TestInterruptions:
         original = FlatRoom.info
 
         class Room(FlatRoom):
-            def info(self, model: str) -> Any:
+            def info(self, row: Any) -> Any:
                 small_mill.stopping.set()
-                return original(self, model)
+                return original(self, row)
 
         assert run_task(active.message("0", 0), small_mill.place(Room(small_mill.settings))) == "counted"
 

@@ -19,6 +19,8 @@ EXAMPLES = Path(__file__).parents[4] / "examples"
         ("chains.jsonl", 4, {}),
         ("prompts.txt", 4, {"defaults": {"model": "tiny"}}),
         ("products.csv", 4, {"defaults": {"model": "tiny"}}),
+        ("weighting.jsonl", 5, {}),
+        ("lora.jsonl", 7, {}),
         ("grid.yaml", 60, {}),
         ("sizes.json", 10, {}),
         ("denoise.yaml", 9, {}),

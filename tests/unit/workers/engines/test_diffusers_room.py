@@ -141,8 +141,9 @@ def test_loading_tells_its_progress_and_loads_once(make_room: Callable[..., Any]
     assert not calls
 
 
-def test_info(room: Any) -> None:
-    info = room.info("tiny")
+def test_info(room: Any, slots: MakeSlots) -> None:
+    room.load("tiny", lambda: None)
+    info = room.info(slots()[0].row)
     assert info.device.startswith("cpu (")
     assert (info.dtype, info.model_source, info.safety) == ("float32", "builtin:tiny", "keep")
     assert info.versions["torch"] == torch.__version__
@@ -153,7 +154,7 @@ def test_the_end_of_a_long_prompt_is_told(room: Any, slots: MakeSlots) -> None:
     fits = "x" * 75
     assert room.warnings(slots(prompt=fits)[0].row) == ()
     (told,) = room.warnings(slots(prompt=fits + "yz")[0].row)
-    assert told == "prompt: the text encoder reads 77 tokens and never sees 'yz'"
+    assert told == "prompt: the text encoder reads 77 tokens and never sees 'yz'; weighting: compel reads all of it"
     both = slots(prompt=fits + "y", negative_prompt=fits + "z", model="tiny-xl")[0].row
     assert [text.split(":")[0] for text in room.warnings(both)] == ["prompt", "negative_prompt"]
     assert len(room.warnings(both.model_copy(update={"guidance_scale": 1.0}))) == 1

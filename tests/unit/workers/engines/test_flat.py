@@ -113,4 +113,4 @@ def test_nothing_is_cut_off_and_everything_is_recorded(slots: MakeSlots) -> None
     room.load("any", tell)
     assert progress
     assert room.warnings(slots(prompt="x" * 500)[0].row) == ()
-    assert room.info("any").model_source == "flat"
+    assert room.info(slots()[0].row).model_source == "flat"
