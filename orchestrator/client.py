@@ -25,6 +25,7 @@ from orchestrator.failures import Failures, read_failures
 from orchestrator.fetch import FetchProgress, FetchReport, fetch
 from orchestrator.garbage import Garbage, GarbageRule, collect, collect_all
 from orchestrator.job_history import job_history
+from orchestrator.links import ImageLink, image_links
 from orchestrator.manifests.options import Format, ManifestOptions
 from orchestrator.retry import retry
 from orchestrator.row_history import row_history
@@ -207,6 +208,10 @@ class Client:
         if row is None:
             return job_history(self.store, self.ledger, job)
         return row_history(self.store, self.ledger, job, row)
+
+    def links(self, job: str, *, expires_seconds: float = 3600, rows: Collection[str] = ()) -> Iterator[ImageLink]:
+        """Addresses that read a job's images without credentials until they expire, at most seven days."""
+        yield from image_links(self.store, job, expires_seconds=expires_seconds, rows=rows)
 
     def collect_garbage(
         self,

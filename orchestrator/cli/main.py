@@ -28,7 +28,7 @@ class Commands(click.RichGroup):
     """Commands of every installed package, found by entry point and loaded when used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        order = ["run", "validate", "submit", "status", "list", "logs", "fetch"]
+        order = ["run", "validate", "submit", "status", "list", "logs", "fetch", "links"]
         order += ["pause", "resume", "cancel", "priority", "retry", "gc", "import", "rerender", "schema", "doctor"]
         names = {point.name for point in entry_points(group=COMMAND_GROUP)}
         return [name for name in order if name in names] + sorted(names - set(order))
