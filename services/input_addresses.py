@@ -14,6 +14,7 @@ from schemas.errors import InvalidInput
 
 HTTPS_PORT = 443
 _S3_ADDRESS = re.compile(r"s3://([A-Za-z0-9][A-Za-z0-9._-]{1,61}[A-Za-z0-9])/[^\x00-\x1f\x7f]+")
+_BY_CONTENT = re.compile(r"sha256:[0-9a-f]{64}")
 _SCHEME = re.compile(r"(?:([A-Za-z][A-Za-z0-9+.-]*)://|(data):)")
 # A name of the DNS, not a number in any of the spellings that a resolver takes for an address: its last label begins
 # with a letter (RFC 3696), and it has at least two.
@@ -75,6 +76,8 @@ def address_problem(address: str) -> str | None:
     """What is wrong with the shape of an image address, or None. Nothing is opened."""
     if is_s3(address):
         return None if _S3_ADDRESS.fullmatch(address) else "expected s3://bucket/key"
+    if _BY_CONTENT.fullmatch(address):
+        return "an image by its content: give its file; `promptmill import` finds it with --inputs DIR or --job JOB"
     scheme = _SCHEME.match(address)
     if scheme is None:
         return "a NUL character" if "\0" in address else None
