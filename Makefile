@@ -42,7 +42,7 @@ test: $(READY)  ## Run all tests
 	@$(BIN)/pytest --quiet $(PYTEST) $(TESTS)
 
 faults: $(READY)  ## Run the fault suite: processes killed, services broken, on real ones (about 20 minutes)
-	@$(BIN)/pytest --quiet --numprocesses 2 --dist loadfile -m faults tests/faults
+	@$(BIN)/pytest --quiet --numprocesses 2 --dist worksteal -m faults tests/faults
 
 SOAK ?= --minutes 20 --seed 1 --rows 5000 --workers 3
 soak: $(READY)  ## Run jobs while one fault follows the other, by a seed: make soak SOAK="--minutes 60 --seed 7"

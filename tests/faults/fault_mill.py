@@ -166,11 +166,18 @@ class FaultMill(Mill):
 
     def has_pool_child(self, name: str) -> bool:
         """Whether a worker is ready: it runs, with a process and its child."""
-        if not self.runs(name):
-            return False
-        with suppress(psutil.NoSuchProcess, StopIteration):
-            return bool(self.pool_child(name).pid)
-        return False
+        return self._pool_child(name) is not None
+
+    def pool_child(self, name: str) -> psutil.Process:
+        """The process of a worker that renders, once it is there."""
+        found: psutil.Process = self.until(lambda: self._pool_child(name), what=f"the pool child of {name}")
+        return found
+
+    def _pool_child(self, name: str) -> psutil.Process | None:
+        if self.runs(name):
+            with suppress(psutil.NoSuchProcess, StopIteration):
+                return super().pool_child(name)
+        return None
 
     def worker_process(self, name: str) -> psutil.Process:
         """The Celery parent of a worker's first device."""
