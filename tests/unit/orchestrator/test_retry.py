@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from orchestrator.retry import retry
+from schemas import keys
 from schemas.errors import JobConflict, JobNotFound, LedgerUnavailable
 from schemas.planned import PlannedRow
 from services import jobs
@@ -157,3 +158,60 @@ def test_a_retry_stands_even_if_redis_does_not_hear_of_it(ended: SmallMill, monk
     found = retry(ended.store, ended.ledger, JOB)
     assert found is not None
     assert len(jobs.read_rounds(ended.store, jobs.read_document(ended.store, JOB))) == 2
+
+
+class TestTwoAtOnce:
+    def test_while_one_is_planned_another_is_refused(self, ended: SmallMill) -> None:
+        refused: list[str] = []
+
+        def another(verb: str, key: str) -> None:
+            if verb == "put" and "/rounds/" in key and not refused:
+                refused.append("")
+                with pytest.raises(JobConflict, match="another retry of job job is being planned"):
+                    retry(ended.store, ended.ledger, JOB)
+
+        ended.store.fault = another  # type: ignore[attr-defined]
+        assert retry(ended.store, ended.ledger, JOB) is not None
+        assert refused
+        assert len(jobs.read_rounds(ended.store, jobs.read_document(ended.store, JOB))) == 2
+
+    def test_when_redis_forgets_the_lock_the_one_that_is_written_later_is_refused(self, ended: SmallMill) -> None:
+        first: list[object] = []
+
+        def another(verb: str, key: str) -> None:
+            if verb == "put" and key.endswith("tasks.parquet") and not first:
+                first.append(None)
+                ended.redis.flushall()
+                first.append(retry(ended.store, ended.ledger, JOB))
+
+        ended.store.fault = another  # type: ignore[attr-defined]
+        with pytest.raises(JobConflict, match="another retry of job job came first"):
+            retry(ended.store, ended.ledger, JOB)
+        assert first[1] is not None
+        ended.store.fault = lambda verb, key: None  # type: ignore[attr-defined]
+        ended.run(ended.dispatcher())
+        ended.assert_exact(done=2, failed=4)
+
+    def test_a_round_that_makes_a_later_one_void_is_taken_up_instead(self, ended: SmallMill) -> None:
+        """Both were written at the same moment, and the dispatcher saw the later one first."""
+        dispatcher = ended.dispatcher()
+        older = retry(ended.store, ended.ledger, JOB)
+        assert older is not None
+        hidden = keys.round_document(JOB, older.round_id)
+        text = ended.store.get(hidden)
+        ended.store.delete([hidden])
+        ended.redis.flushall()
+        later = retry(ended.store, ended.ledger, JOB, error_classes=("out_of_memory",))
+        assert later is not None
+        ended.tick(dispatcher, 3)
+        assert ended.progress().tasks == 3
+        ended.store.put(hidden, text)
+        place = ended.place(Mended(ended.settings))
+        for _ in range(20):
+            ended.tick(dispatcher)
+            while ended.work(place) is not None:
+                pass
+        summary = jobs.read_summary(ended.store, JOB)
+        assert summary is not None
+        assert summary.rounds == (older.round_id,)
+        ended.assert_exact(done=6)

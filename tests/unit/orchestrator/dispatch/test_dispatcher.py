@@ -275,3 +275,33 @@ def test_the_rate_is_sampled_while_a_job_runs_and_nothing_is_left_of_it(small_mi
     small_mill.run(dispatcher)
     small_mill.tick(dispatcher, 2)
     small_mill.assert_exact(done=4)
+
+
+class TestDamagedPlans:
+    def test_a_plan_that_cannot_be_read_pauses_its_job_until_it_is_mended(self, small_mill: SmallMill) -> None:
+        write_job(small_mill.store, tasks_of(2, 2))
+        dispatcher = small_mill.dispatcher()
+        small_mill.until_published(dispatcher)
+        part = keys.plan_part(JOB, 0)
+        text = small_mill.store.get(part)
+        small_mill.store.delete([part])
+        assert small_mill.work() == "given_back"
+        small_mill.tick(dispatcher, 3)
+        progress = small_mill.progress()
+        assert (progress.state, progress.automatic) == ("paused", True)
+        assert progress.reason.startswith("the plan cannot be read: no object 'jobs/job/plan/part-00000.jsonl'")
+        small_mill.store.put(part, text)
+        small_mill.steer("resume")
+        small_mill.redis.zadd(f"test:job:{JOB}:again", {"0": 0})  # the delay is over
+        small_mill.run(dispatcher)
+        small_mill.assert_exact(done=4)
+
+    def test_a_message_that_names_no_rows_of_the_plan_pauses_nothing(self, small_mill: SmallMill) -> None:
+        write_job(small_mill.store, tasks_of(2, 2))
+        dispatcher = small_mill.dispatcher()
+        small_mill.until_published(dispatcher)
+        message = small_mill.receive()
+        assert message is not None
+        assert run_task(message.model_copy(update={"offset": 3, "length": 5}), small_mill.place()) == "given_back"
+        small_mill.tick(dispatcher, 2)
+        assert (small_mill.progress().state, small_mill.progress().suspect) == ("running", "")
