@@ -5,6 +5,7 @@ from typing import Any
 from celery import Celery
 
 from schemas.queues import RENDER_QUEUE
+from services.junk_proof import TRANSPORT
 from services.redis_client import SOCKET_SECONDS, tls_options
 from services.settings import Settings
 
@@ -40,6 +41,7 @@ def _configuration() -> dict[str, Any]:
         "task_acks_late": False,
         "task_publish_retry": False,  # a lost reply would double the message; the dispatcher publishes again anyway
         "task_protocol": 2,
+        "broker_transport": TRANSPORT,
         "broker_transport_options": TRANSPORT_OPTIONS,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,

@@ -4,7 +4,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, OutOfMemoryError, RedisError
 
 from schemas.errors import LedgerUnavailable
 
@@ -23,7 +23,7 @@ def mapped_errors(place: str) -> Iterator[None]:
             f"Redis at {place} refused: wrong password or rights", hint="check PROMPTMILL_REDIS__URL"
         ) from error
     except (RedisError, OSError) as error:
-        if "OOM command not allowed" in str(error):
+        if isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error):  # also from a script
             raise LedgerUnavailable(
                 f"Redis at {place} is full", hint="raise its maxmemory; its policy must be noeviction"
             ) from error
