@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeVar
 
+from schemas.adapters import Weighting
 from schemas.errors import ModelUnavailable, OutOfMemory, PromptmillError, RenderFailed, RowError, ServiceError
 from schemas.planned import PlannedRow
 from schemas.result import RenderInfo
@@ -98,10 +99,13 @@ class Loop:
                 self.render(part, take)
             return
         share = (time.monotonic() - started) / len(batch)
-        info = self._renderer.info(batch[0].row)
+        infos: dict[Weighting | None, RenderInfo] = {}  # all else that an info tells is in the batch key
         for place, (slot, image) in enumerate(zip(batch, images, strict=True)):
             self._tell(slot)
-            take(Made(slot, image, len(batch), place, info, share))
+            weighting = slot.row.weighting
+            if weighting not in infos:
+                infos[weighting] = self._renderer.info(slot.row)
+            take(Made(slot, image, len(batch), place, infos[weighting], share))
         failpoint("worker.rendered")
 
     def _apart(self, batch: list[Slot]) -> list[list[Slot]]:

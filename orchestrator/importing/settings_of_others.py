@@ -9,8 +9,10 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.importing.samplers import scheduler_named
+from schemas.adapters import LoraUse
 from schemas.rows import Txt2Img
 from schemas.samplers import SchedulerName
+from services.prompts.lora_tags import take_tags
 
 # A1111's own schedule of a sampler where the user left it at "Automatic" (sd_samplers_kdiffusion.py, from 1.9 on).
 _A1111_AUTOMATIC = {
@@ -24,6 +26,8 @@ _PLAIN = {"Steps": "steps", "CFG scale": "guidance_scale", "Seed": "seed", "Mode
 _HIRES = ("Hires upscale", "Hires resize", "Hires steps", "First pass size")
 _INPAINT = ("Mask blur", "Masked content", "Inpaint area", "Mask mode")
 _NO_SETTING = ("Version",)
+# Every token of CLIP is a letter at least, and it reads 75.
+_SURELY_READ = 75
 
 
 class Told(NamedTuple):
@@ -43,8 +47,14 @@ def from_infotext(prompt: str, negative: str, settings: Mapping[str, str]) -> To
     Raises:
         NotTaken: the image was made from another one, which no infotext names, or it has no prompt.
     """
+    own = settings.get("Version", "").startswith("promptmill")
+    loras: tuple[LoraUse, ...] = ()
+    if own:  # what A1111 would take from the prompt, ours says by fields
+        prompt, loras, _ = take_tags(prompt)
     told = Telling(prompt, negative)
     rest = {name: value for name, value in settings.items() if name not in _NO_SETTING}
+    told.take("weighting", rest.pop("Weighting", None) if own else _weighting(prompt, negative), "Weighting")
+    told.take("loras", loras or None, "loras")
     hires = any(name in rest for name in _HIRES)
     if any(name in rest for name in _INPAINT):
         raise NotTaken("made by inpaint: its input image and mask are not named")
@@ -53,7 +63,6 @@ def from_infotext(prompt: str, negative: str, settings: Mapping[str, str]) -> To
     for name, field in _PLAIN.items():
         if name in rest:
             told.take(field, rest.pop(name), name)
-    own = settings.get("Version", "").startswith("promptmill")
     _take_sampler(told, rest, own=own)
     if "Size" in rest:
         told.take_size(rest.pop("Size"))
@@ -64,6 +73,11 @@ def from_infotext(prompt: str, negative: str, settings: Mapping[str, str]) -> To
     for name, value in rest.items():
         told.leave(name, value)
     return told.told()
+
+
+def _weighting(*texts: str) -> str | None:
+    """A1111 reads every prompt with weights and to its end; where it has neither, a plain one is the same."""
+    return "a1111" if any(len(text) > _SURELY_READ or any(m in text for m in "()[]<\\") for text in texts) else None
 
 
 def _take_sampler(told: "Telling", rest: dict[str, str], *, own: bool) -> None:
@@ -103,7 +117,8 @@ class Telling:
             return
         try:
             annotated: Any = Annotated[info.annotation, info]
-            self._values[field] = TypeAdapter(annotated).validate_python(_plain_number(value))
+            adapter: TypeAdapter[Any] = TypeAdapter(annotated)
+            self._values[field] = adapter.dump_python(adapter.validate_python(_plain_number(value)), mode="json")
         except ValidationError:
             self.leave(name, value if shown is None else shown)
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterable, Mapping
 
 from orchestrator.lint.prompts import PromptLengths, may_be_long
 from orchestrator.lint.settings import Oddity, odd_settings
-from orchestrator.manifests.faults import Faults
+from orchestrator.lint.weights import WEIGHTED, looks_weighted
+from orchestrator.manifests.faults import Faults, shorten
 from orchestrator.manifests.hashes import HashIndex, Repeats
 from orchestrator.planner.defaults import PlannedInput
 from orchestrator.planner.lines import Prototype
@@ -40,6 +41,9 @@ class Lint:
         for field, message, kind in odd:
             self._faults.warn(line, message, field=field, value=getattr(row, field, None), kind=kind)
         if row.weighting is None:
+            weighted = looks_weighted(row.prompt)
+            if weighted is not None:
+                self._faults.warn(line, f"{shorten(weighted)} is text here", field="prompt", kind=WEIGHTED)
             if may_be_long(row.prompt):
                 self._lengths.look(line, "prompt", row.prompt, prototype.first.model)
             if row.negative_prompt and may_be_long(row.negative_prompt):

@@ -18,12 +18,12 @@ from services.cli.visible import visible
 @cache
 def err() -> Console:
     """The console for progress and messages: one in a process, so that a message does not cut a progress bar."""
-    return Console(stderr=True, highlight=False, soft_wrap=True)
+    return Console(stderr=True, highlight=False, soft_wrap=True, emoji=False)
 
 
 def out() -> Console:
     """A console for data on standard output; wide where it is not a terminal, so that nothing is wrapped for `grep`."""
-    console = Console(highlight=False)
+    console = Console(highlight=False, emoji=False)
     if not console.is_terminal:
         console.width = 400
     return console

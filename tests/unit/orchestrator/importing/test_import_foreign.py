@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,6 +16,7 @@ def test_a1111_in_png_and_jpeg(tmp_path: Path) -> None:
     wanted = {
         "prompt": "a (red:1.2) fox, 夜",
         "negative_prompt": "blurry",
+        "weighting": "a1111",
         "steps": 20,
         "guidance_scale": 7.0,
         "seed": 42,
@@ -211,3 +213,32 @@ def test_folders_are_read_with_everything_in_them_and_hidden_files_are_passed_ov
     rows, report = imported(tmp_path)
     assert [row["id"] for row in rows] == ["b"]
     assert (report.files, report.counts) == (2, {"unreadable": 1})
+
+
+@pytest.mark.parametrize(
+    ("prompt", "version", "fields"),
+    [
+        ("a fox", "", {"prompt": "a fox"}),
+        ("a [fox]", "", {"prompt": "a [fox]", "weighting": "a1111"}),
+        ("a fox " * 20, "", {"prompt": ("a fox " * 20).strip(), "weighting": "a1111"}),
+        ("a <lora:x:1> fox", "", {"prompt": "a <lora:x:1> fox", "weighting": "a1111"}),
+        (
+            "a (fox) <lora:x:0.5>",
+            ", Version: promptmill 0.1.0",
+            {"prompt": "a (fox)", "loras": [{"name": "x", "weight": 0.5}]},
+        ),
+        (
+            "a (fox)1.2",
+            ", Weighting: compel, Version: promptmill 0.1.0",
+            {"prompt": "a (fox)1.2", "weighting": "compel"},
+        ),
+    ],
+    ids=lambda value: str(value)[:20],
+)
+def test_weights_and_loras_mean_what_they_meant_there(
+    tmp_path: Path, prompt: str, version: str, fields: dict[str, Any]
+) -> None:
+    text = f"{prompt}\nSteps: 20, Sampler: Euler, CFG scale: 7, Seed: 1{version}"
+    (row,), _ = imported(png(tmp_path / "a.png", parameters=text))
+    names = ("prompt", "weighting", "loras")
+    assert {name: row[name] for name in names if name in row} == fields

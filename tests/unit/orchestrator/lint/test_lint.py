@@ -9,6 +9,7 @@ from PIL import Image
 
 from orchestrator.lint.prompts import TOO_LONG
 from orchestrator.lint.rows import SAME_RECIPE
+from orchestrator.lint.weights import WEIGHTED
 from orchestrator.manifests.options import ManifestOptions
 from orchestrator.submit import SubmitRequest, ValidationReport, validate
 from schemas.errors import ManifestError
@@ -147,3 +148,13 @@ def test_strict_makes_a_fault_of_a_warning(report: Any) -> None:
     with pytest.raises(ManifestError) as caught:
         report({"seed": 1, "id": "a"}, {"seed": 1, "id": "b"}, strict=True)
     assert [group.kind for group in caught.value.groups] == [SAME_RECIPE]
+
+
+@pytest.mark.parametrize("prompt", ["a (red:1.3) fox", "a fox <lora:ink:0.8>", "((a: .5 ))"])
+def test_weights_that_are_text_are_a_warning(report: Any, prompt: str) -> None:
+    assert lines(report({}, {"prompt": prompt})) == [("prompt", WEIGHTED, [2])]
+
+
+@pytest.mark.parametrize("prompt", ["a fox (at 12:30)", "a <b> (c)", "scale (1:2 ratio)", "((fox))", "a fox :)"])
+def test_ordinary_brackets_are_none(report: Any, prompt: str) -> None:
+    assert lines(report({"prompt": prompt})) == []

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from schemas.planned import PlannedRow
+from schemas.result import AdapterInfo
 from schemas.samplers import SCHEDULERS
 from services.image_metadata.infotext import CUT_MARK, cut, format_settings, infotext, parse, parse_settings
 
@@ -175,3 +176,30 @@ def test_a_cut_keeps_the_settings_and_says_so() -> None:
     assert found.negative_prompt == "🐈" * len(found.negative_prompt)
     assert found.settings["Seed"] == "43"
     assert cut(text, 10**6) == text
+
+
+def test_loras_and_embeddings_stand_where_a1111_looks_for_them() -> None:
+    row = planned(
+        weighting="a1111",
+        loras=[{"name": "ink", "weight": 0.5}, {"name": "sharp"}],
+        embeddings=["bad"],
+        prompt="a (cat)",
+    )
+    files = [
+        AdapterInfo(
+            kind=kind,
+            name=name,
+            source="o/n",
+            revision=None,
+            sha256=digit * 64,
+            tensors_sha256=chr(ord(digit) + 1) * 64,
+        )
+        for kind, name, digit in (("lora", "ink", "a"), ("lora", "sharp", "c"), ("embedding", "bad", "e"))
+    ]
+    text = infotext(row, seed=1, width=512, height=768, version="0.1.0", adapters=files)
+    assert text.splitlines()[0] == "a (cat) <lora:ink:0.5> <lora:sharp:1>"
+    settings = parse(text).settings
+    assert settings["Lora hashes"] == f"ink: {'b' * 12}, sharp: {'d' * 12}"
+    assert settings["TI hashes"] == f"bad: {'e' * 12}"
+    assert settings["Weighting"] == "a1111"
+    assert not {"Lora hashes", "TI hashes", "Weighting"} & set(parse(text_of(planned())).settings)

@@ -189,3 +189,33 @@ def test_no_hub_and_nothing_cached(tmp_path: Path, catalogue: Path) -> None:
     assert status == 1
     assert "owner/name: no answer from the hub and not in the cache" in report["error"]
     assert report["hint"] == "promptmill models pull name"
+
+
+def test_a_lora_is_one_file_of_its_repository(hub: Hub, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    header = b"{}      "
+    content = len(header).to_bytes(8, "little") + header
+    (hub.folder / "deep").mkdir()
+    (hub.folder / "deep/ink.safetensors").write_bytes(content)
+    catalogue = tmp_path / "loras.toml"
+    tables = [
+        f'[loras.{name}]\nsource = "owner/{repository}"\nfile = "{file}"\nrevision = "main"\nfamily = "sd1"\n'
+        for name, repository, file in (
+            ("ink", "name", "deep/ink.safetensors"),
+            ("lost", "gated", "deep/ink.safetensors"),
+        )
+    ]
+    catalogue.write_text("\n".join(tables))
+    status, reports, _ = promptmill_models("pull", "ink", "lost", home=home, catalogue=catalogue, hub=hub.address)
+    ink, lost = reports
+    path = Path(ink["paths"]["owner/name"])
+    assert (status, path.parents[1].name, path.read_bytes()) == (1, COMMIT, content)
+    assert "owner/gated is gated on the hub" in lost["error"]
+    assert hub.served == ["deep/ink.safetensors"]
+    for command in ("check", "pull"):
+        status, (report,), _ = promptmill_models(
+            command, "ink", home=home, catalogue=catalogue, hub="http://127.0.0.1:9", HF_HUB_OFFLINE="1"
+        )
+        assert (status, report["ready"]) == (0, True)
+    status, (report,), _ = promptmill_models("check", "lost", home=home, catalogue=catalogue, hub=hub.address)
+    assert (status, report["hint"]) == (1, "promptmill models pull lost")

@@ -93,3 +93,34 @@ def test_pull_makes_the_built_in_ones(tmp_path: Path) -> None:
     result = CliRunner().invoke(models, ["pull", "tiny-xl", "--data-dir", str(tmp_path), "--json"])
     (report,) = json.loads(result.stdout)
     assert (Path(report["paths"]["builtin:tiny-xl"]) / "model_index.json").is_file()
+
+
+def test_loras_and_embeddings_are_listed_checked_and_pulled(tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text(
+        '[loras.gone]\nsource = "./gone.safetensors"\nfamily = "sd1"\n[loras.many]\nsource = "./many"\nfamily = "sd1"\n'
+    )
+    (tmp_path / "many").mkdir()
+    for name in ("a", "b"):
+        (tmp_path / "many" / f"{name}.safetensors").touch()
+    own = ["--models-file", str(tmp_path / "own.toml"), "--json"]
+    listed = {
+        (entry["kind"], entry["alias"]) for entry in json.loads(CliRunner().invoke(models, ["list", *own]).stdout)
+    }
+    assert {("lora", "gone"), ("lora", "tiny-lora"), ("embedding", "tiny-word"), ("model", "tiny")} <= listed
+    checked = CliRunner().invoke(models, ["check", "gone", "many", "tiny-lora", *own])
+    states = {report["alias"]: report["sources"][0] for report in json.loads(checked.stdout)}
+    assert states["gone (lora)"]["state"] == "missing"
+    assert "2 safetensors files: name one as file" in states["many (lora)"]["detail"]
+    assert states["tiny-lora (lora)"]["state"] == "ready"
+    assert checked.exit_code == 1
+    pulled = CliRunner().invoke(models, ["pull", "tiny-word", "gone", *own])
+    word, gone = json.loads(pulled.stdout)
+    assert Path(word["paths"]["builtin:tiny-word"]).is_file()
+    assert "no file" in gone["error"]
+    assert pulled.exit_code == 1
+
+
+def test_a_bare_install_lists_them_too() -> None:
+    result = bare("list", "--json")
+    assert result.returncode == 0, result.stderr
+    assert "tiny-lora" in result.stdout
