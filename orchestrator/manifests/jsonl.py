@@ -16,6 +16,8 @@ def jsonl_records(lines: Iterable[Line], columns: Columns, limits: ReadLimits, f
     """One record a line; blank lines are skipped. What is wrong with a line is a fault, and the line left out."""
     most = limits.nesting
     for line, text in lines:
+        if not text:
+            continue  # an error of the parser for each of millions of empty lines would take minutes
         try:
             row = orjson.loads(text)
         except orjson.JSONDecodeError as error:

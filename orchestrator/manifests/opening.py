@@ -58,7 +58,7 @@ class Manifest:
         nearer = replace(options, defaults={**options.defaults, **outline.defaults})
         builder = RowBuilder(nearer, placed, check_model=self.check_model)
         templates = Templates(options.defaults.get(TEMPLATE), self.folder, placed)
-        records = Sweeper(outline, columns, placed, builder.build).records()
+        records = Sweeper(outline, columns, placed, builder.build, most_rows=options.limits.rows).records()
         return builder, (values for record in records for values in templates.of(record))
 
     def _records(self, faults: Faults) -> Iterator[Record]:

@@ -12,7 +12,6 @@ from orchestrator.manifests.documents.space import ParameterSpace, named, read_s
 from orchestrator.manifests.records import Produced
 from schemas.document import RowKeys
 
-MOST_ROWS = 100_000_000
 _CHECKED_OF_AN_AXIS = 1000
 
 Accepts = Callable[[int, dict[str, Any], dict[str, Any] | None], object]
@@ -37,13 +36,17 @@ class Sweeper:
     Args:
         accepts: tries a record. Each value of a space is tried once, on its own line, before its row is multiplied: a
             bad value is one fault, not one for each of a million rows.
+        most_rows: of the whole document.
     """
 
-    def __init__(self, outline: Outline, columns: Columns, faults: PlacedFaults, accepts: Accepts) -> None:
+    def __init__(
+        self, outline: Outline, columns: Columns, faults: PlacedFaults, accepts: Accepts, *, most_rows: int
+    ) -> None:
         self._outline = outline
         self._columns = columns
         self._faults = faults
         self._accepts = accepts
+        self._most = most_rows
         self._made = 0
 
     def records(self) -> Iterator[Produced]:
@@ -114,8 +117,9 @@ class Sweeper:
         for axis in axes:
             count *= axis.length
         self._made += count
-        if self._made > MOST_ROWS:
-            self._faults.add(row.line, f"{self._made:,} rows up to here; at most {MOST_ROWS:,} are accepted")
+        if self._made > self._most:
+            message = f"{self._made:,} rows up to here; at most {self._most:,} are accepted (manifest.max_rows)"
+            self._faults.add(row.line, message)
             return False
         return True
 

@@ -40,7 +40,7 @@ def yaml_root(text: str, faults: Faults, *, most_nodes: int, nesting: int) -> No
         return composer.root()
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        raise Broken(mark.line + 1 if mark else None, _syntax(error)) from None
+        raise Broken(composer.line_of(mark) if mark else None, _syntax(error)) from None
     except yaml.reader.ReaderError as error:
         position = error.position if isinstance(error.position, int) else 0
         line = text.encode()[:position].count(b"\n") + 1
@@ -55,6 +55,11 @@ class _Composer:
         self._faults = faults
         self._budget = budget
         self._anchors: dict[str, tuple[Node, int]] = {}
+        self._last_line = text.count("\n") + 1
+
+    def line_of(self, mark: Any) -> int:
+        """The line of a mark; what is missing at the end is looked for one line later."""
+        return min(int(mark.line) + 1, self._last_line)
 
     def root(self) -> Node | None:
         next(self._events)
@@ -65,11 +70,11 @@ class _Composer:
         next(self._events)
         event = next(self._events)
         if not isinstance(event, yaml.StreamEndEvent):
-            raise Broken(event.start_mark.line + 1, "a second document begins here (---): a manifest is one")
+            raise Broken(self.line_of(event.start_mark), "a second document begins here (---): a manifest is one")
         return node
 
     def _node(self, event: Any, depth: int) -> Node:
-        line = event.start_mark.line + 1
+        line = self.line_of(event.start_mark)
         if isinstance(event, yaml.AliasEvent):
             return self._alias(event, line, depth)
         if event.tag not in _TAGS:
@@ -107,7 +112,7 @@ class _Composer:
         found: dict[str, Node] = {}
         merged: list[Node] = []
         while not isinstance(event := next(self._events), yaml.MappingEndEvent):
-            key_line = event.start_mark.line + 1
+            key_line = self.line_of(event.start_mark)
             if not isinstance(event, yaml.ScalarEvent) or event.tag not in _TAGS:
                 raise Broken(key_line, "a key must be text")
             node = self._node(next(self._events), depth + 1)
