@@ -1,7 +1,8 @@
 """The trained models as folders that diffusers and transformers load, float16 in safetensors.
 
-`base/` is whole (txt2img and img2img). `inpaint/`, `upscale/` and `depth/` hold only what is their own; the codec,
-the text encoder and the tokenizer are those of `base/`, so that nothing is stored twice: see `open_pipeline`.
+`base/` is whole (txt2img and img2img). `inpaint/`, `upscale/` and `depth/` hold only what is their own; the text
+encoder, the tokenizer and (but for the upscaler) the codec are those of `base/`, so that nothing is stored twice: see
+`open_pipeline`.
 `clip/` holds both towers for scoring.
 """
 
@@ -115,8 +116,8 @@ def export_base(out: Path, codec: nn.Module, model: CLIPModel, words: CLIPTokeni
     ).save_pretrained(out / "clip")  # fmt: skip
 
 
-def export_own(out: Path, name: str, net: nn.Module, estimator: DPTForDepthEstimation | None = None) -> None:
-    """What one of the other pipelines has of its own."""
+def export_own(out: Path, name: str, net: nn.Module, **parts: nn.Module) -> None:
+    """What one of the other pipelines has of its own: its UNet and `parts`, by their names in the pipeline."""
     kind, more = OWN[name]
     folder = out / name
     entries: dict[str, Any] = {**SHARED, **more, "unet": ["diffusers", "UNet2DConditionModel"]}
@@ -130,19 +131,20 @@ def export_own(out: Path, name: str, net: nn.Module, estimator: DPTForDepthEstim
     _index(folder, kind, entries)
     _halved(net).save_pretrained(folder / "unet")  # type: ignore[operator]
     unet.scheduler().save_pretrained(folder / "scheduler")
-    if estimator is not None:
-        _halved(estimator).save_pretrained(folder / "depth_estimator")  # type: ignore[operator]
+    for part, module in parts.items():
+        _halved(module).save_pretrained(folder / part)  # type: ignore[operator]
+    if "depth_estimator" in parts:
         _loads_as_float32(folder / "depth_estimator")
         depth.processor().save_pretrained(folder / "feature_extractor")
 
 
 def open_pipeline(out: Path, name: str) -> DiffusionPipeline:
-    """Any of KINDS, in float32, its shared parts taken from `base/`."""
+    """Any of KINDS, in float32; what it has not of its own is taken from `base/`."""
     folder, kind = KINDS[name]
     settings: dict[str, Any] = {"use_safetensors": True, "local_files_only": True, "dtype": torch.float32}
     if folder != "base":
         base = StableDiffusionPipeline.from_pretrained(out / "base", **settings)
-        settings |= {part: getattr(base, part) for part in SHARED}
+        settings |= {part: getattr(base, part) for part in SHARED if not (out / folder / part).is_dir()}
     pipeline = kind.from_pretrained(out / folder, **settings)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline

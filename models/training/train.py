@@ -22,9 +22,9 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTokenizer, DPTForDepthEstimation
 
-from models.training import clip, depth, export, inpaint, loop, tokenizer, txt2img, unet, upscale, vae
+from models.training import clip, depth, export, fine, inpaint, loop, tokenizer, txt2img, unet, upscale, vae
 
-STAGES = ("vae", "clip", "txt2img", "decoder", "inpaint", "upscale", "estimator", "depth")
+STAGES = ("vae", "clip", "txt2img", "decoder", "inpaint", "fine", "upscale", "estimator", "depth")
 log = logging.getLogger("models.training")
 
 
@@ -78,10 +78,14 @@ class Workshop:
         recipe = self._recipe(inpaint.RECIPE)
         return self._stage("inpaint", lambda: inpaint.train(self.work, self.parts(), self.txt2img(), recipe))
 
+    def fine(self) -> AutoencoderKL:
+        """The upscaler's codec."""
+        return self._stage("fine", lambda: fine.train(self.work, self.vae(), self._recipe(fine.RECIPE)))
+
     def upscale(self) -> UNet2DConditionModel:
-        """Seven channels in, at 64x64."""
+        """Its own latents and three colours in, at 64x64."""
         recipe = self._recipe(upscale.RECIPE)
-        return self._stage("upscale", lambda: upscale.train(self.work, self.parts(), recipe))
+        return self._stage("upscale", lambda: upscale.train(self.work, self.parts(), self.fine(), recipe))
 
     def estimator(self) -> DPTForDepthEstimation:
         """Pictures to nearness."""
@@ -108,8 +112,12 @@ def run(
     if out is None:
         return
     export.export_base(out, shop.decoder(), shop.clip(), shop.tokenizer(), shop.txt2img())
-    for name in (n for n in export.OWN if n in stages):
-        export.export_own(out, name, getattr(shop, name)(), shop.estimator() if name == "depth" else None)
+    if "inpaint" in stages:
+        export.export_own(out, "inpaint", shop.inpaint())
+    if "upscale" in stages:
+        export.export_own(out, "upscale", shop.upscale(), vae=shop.fine())
+    if "depth" in stages:
+        export.export_own(out, "depth", shop.depth(), depth_estimator=shop.estimator())
 
 
 def _steps(words: str) -> tuple[str, int]:

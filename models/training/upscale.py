@@ -11,17 +11,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.training import compiled, data, draw, loop, txt2img, unet
+from models.training import compiled, data, draw, fine, loop, txt2img, unet
 
 RECIPE = loop.Recipe(
     "upscale", steps=6_000, batch=12, rate=1e-3, warmup=150, averaging=0.998, seed=3, halved=True, muon=True
 )
 NOISY = 0.3  # the small picture says what is where; edges are settled where there is little noise
-CHANNELS = 7
+CHANNELS = fine.LATENTS + 3
 PIECE = 128  # side of a training piece of the large picture
 COUNT = 3_000  # pieces
 LEVELS = 350  # noise levels that the pipeline allows
@@ -36,6 +36,7 @@ def build() -> UNet2DConditionModel:
     """A fresh UNet; attention only in the middle, where a 256x256 picture is 16x16."""
     return unet.build(
         CHANNELS,
+        out_channels=fine.LATENTS,
         sample_size=data.SIZE,
         block_out_channels=(32, 64, 64),
         down_block_types=("DownBlock2D",) * 3,
@@ -66,11 +67,11 @@ def pieces(work: Path, count: int = COUNT) -> NDArray[np.uint8]:
     return data.cached(work / "data" / "pieces.npy", make)
 
 
-def train(work: Path, parts: txt2img.Parts, recipe: loop.Recipe = RECIPE) -> nn.Module:
-    """Train from nothing."""
+def train(work: Path, parts: txt2img.Parts, codec: AutoencoderKL, recipe: loop.Recipe = RECIPE) -> nn.Module:
+    """Train from nothing, on the latents of its own codec (see fine.py)."""
     torch.manual_seed(recipe.seed)
     large, process = pieces(work), unet.Diffusion(NOISY)
-    latents = data.cached(work / "data" / "piece-latents.npy", lambda: unet.encode(parts.codec, large))
+    latents = data.cached(work / "data" / "piece-latents.npy", lambda: unet.encode(codec, large))
     small = data.cached(work / "data" / "piece-small.npy", lambda: shrunk(large))
     words = txt2img.floats(unet.states(parts.text, parts.tokenizer, data.caption_list(work)[: len(large) // 3]))
     empty = txt2img.floats(unet.states(parts.text, parts.tokenizer, [""]))

@@ -28,12 +28,12 @@ CROP_SHARE = 0.2
 SQUARED = 4.0  # weight of the squared error, while the decoder is trained alone
 
 
-def build() -> AutoencoderKL:
+def build(latents: int = 4) -> AutoencoderKL:
     """A fresh codec: three levels, four times smaller."""
     return AutoencoderKL(
         in_channels=3,
         out_channels=3,
-        latent_channels=4,
+        latent_channels=latents,
         sample_size=data.SIZE,
         down_block_types=("DownEncoderBlock2D",) * 3,
         up_block_types=("UpDecoderBlock2D",) * 3,
@@ -82,7 +82,7 @@ def train(work: Path, recipe: loop.Recipe = RECIPE) -> AutoencoderKL:
         pull: Tensor = 0.5 * (spread.mean**2 + spread.var - 1.0 - spread.logvar).mean()
         return reconstruction_loss(out.float(), true) + LATENT_PULL * pull
 
-    return _scaled(loop.fit(recipe, build(), loss_of, work), work)
+    return scaled(loop.fit(recipe, build(), loss_of, work), data.to_tensor(data.pictures(work)[:1000], loop.device()))
 
 
 def train_decoder(work: Path, codec: AutoencoderKL, recipe: loop.Recipe = DECODER) -> AutoencoderKL:
@@ -128,18 +128,19 @@ class _Decoder(nn.Module):
 
 
 @torch.no_grad()
-def _scaled(codec: AutoencoderKL, work: Path) -> AutoencoderKL:
+def scaled(codec: AutoencoderKL, batch: Tensor) -> AutoencoderKL:
     """Shift and stretch the latents so that, times SCALING, each channel has mean 0 and deviation 1.
 
-    The convolutions next to the latents take it up: pictures come back the same.
+    The convolutions next to the latents take it up: pictures come back the same. `batch` (n, 3, h, w) says what
+    the latents are like.
     """
-    batch = data.to_tensor(data.pictures(work)[:1000], loop.device())
     latents = torch.cat([codec.encode(part).latent_dist.mean for part in torch.split(batch, 100)])
     middle, stretch = latents.mean((0, 2, 3)), 1.0 / (SCALING * latents.std((0, 2, 3)))
     into, out_of = codec.quant_conv, codec.post_quant_conv
-    into.weight[:4] *= stretch[:, None, None, None]
-    into.bias[:4] = (into.bias[:4] - middle) * stretch
-    into.bias[4:] += 2 * torch.log(stretch)  # the other half is the logarithm of the variance
+    count = len(middle)
+    into.weight[:count] *= stretch[:, None, None, None]
+    into.bias[:count] = (into.bias[:count] - middle) * stretch
+    into.bias[count:] += 2 * torch.log(stretch)  # the other half is the logarithm of the variance
     out_of.bias += out_of.weight[:, :, 0, 0] @ middle
     out_of.weight /= stretch[None, :, None, None]
     codec.register_to_config(scaling_factor=SCALING)

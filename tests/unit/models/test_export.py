@@ -7,7 +7,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.training import clip, depth, export, render, scenes, tokenizer, train, unet, upscale, vae  # noqa: E402
+from models.training import clip, depth, export, fine, render, scenes, tokenizer, train, unet, upscale, vae  # noqa: E402
 
 pytestmark = [
     pytest.mark.engine,
@@ -27,8 +27,8 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     codec.register_to_config(scaling_factor=vae.SCALING)
     export.export_base(out, codec, clip.build(words), words, unet.build())
     export.export_own(out, "inpaint", unet.build(9))
-    export.export_own(out, "upscale", upscale.build())
-    export.export_own(out, "depth", unet.build(5), depth.build_estimator())
+    export.export_own(out, "upscale", upscale.build(), vae=fine.widened(codec))
+    export.export_own(out, "depth", unet.build(5), depth_estimator=depth.build_estimator())
     return out
 
 
@@ -66,8 +66,9 @@ def test_the_text_tower_is_that_of_clip(exported: Path) -> None:
     assert torch.equal(a, b)
 
 
-def test_nothing_is_stored_twice_but_the_text_tower(exported: Path) -> None:
-    assert [p.parent.name for p in sorted(exported.rglob("*.safetensors"))].count("vae") == 1
+def test_nothing_is_stored_twice_but_the_text_tower_and_the_upscaler_has_a_codec_of_its_own(exported: Path) -> None:
+    held = [str(p.relative_to(exported).parent) for p in sorted(exported.rglob("*.safetensors"))]
+    assert [place for place in held if place.endswith("vae")] == ["base/vae", "upscale/vae"]
     assert sum(p.stat().st_size for p in exported.rglob("*") if p.is_file()) < 48e6
 
 

@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.training import loop, tokenizer, unet  # noqa: E402
+from models.training import fine, loop, tokenizer, unet, vae  # noqa: E402
 
 pytestmark = pytest.mark.engine
 RECIPE = loop.Recipe("line", steps=40, batch=4, rate=1e-2, warmup=5, low_precision=False)
@@ -72,3 +72,27 @@ def test_more_than_half_of_the_steps_are_those_where_the_words_are_learned() -> 
     last = steps == unet.STEPS - 1
     assert torch.equal(v[last], torch.zeros_like(v[last]))  # pure noise asks for the picture alone
     assert float(noised[last].std()) == pytest.approx(1.0, abs=0.2)
+
+
+def test_the_upscalers_codec_starts_where_the_other_is() -> None:
+    torch.manual_seed(0)
+    codec = vae.build().eval()
+    more = fine.widened(codec).eval()
+    pictures = torch.rand(2, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        latents = more.encode(pictures).latent_dist.mean
+        assert latents.shape == (2, fine.LATENTS, 4, 4)
+        assert torch.allclose(latents[:, :4], codec.encode(pictures).latent_dist.mean, atol=1e-5)
+        latents[:, 4:] = 0
+        assert torch.allclose(more.decode(latents).sample, codec.decode(latents[:, :4]).sample, atol=1e-4)
+
+
+def test_scaled_latents_have_unit_deviation_and_the_pictures_stay() -> None:
+    torch.manual_seed(0)
+    codec = vae.build().eval().requires_grad_(False)
+    pictures = torch.rand(8, 3, 16, 16, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    before = codec.decode(codec.encode(pictures).latent_dist.mean).sample
+    vae.scaled(codec, pictures)
+    latents = codec.encode(pictures).latent_dist.mean
+    assert torch.allclose((latents * vae.SCALING).std((0, 2, 3)), torch.ones(4), atol=1e-3)
+    assert torch.allclose(codec.decode(latents).sample, before, atol=1e-4)
