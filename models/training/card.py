@@ -1,4 +1,4 @@
-"""The model card, from what was measured: `python -m models.training.card --report FILE --work DIR`."""
+"""The model card, from what was measured: `python -m models.training.card --report FILE`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.training import data, export, loop, render, txt2img
+from models.training import data, export, record, render, txt2img
 from models.training.evaluate import MODELS
 from models.training.scenes import COLOURS, HELD_OUT_SHARE, SHAPES
 from models.training.train import STAGES
@@ -89,14 +89,13 @@ Printed by `python -m models.training.evaluate`. The judge is a program that mea
 """
 
 
-def _stages(work: Path) -> str:
-    rows = []
-    for stage in STAGES:
-        path = work / stage / "log.jsonl"
-        if path.exists():
-            last = json.loads(path.read_text().splitlines()[-1])
-            rows.append(f"| {stage} | {last['step']:,} | {loop.seconds_spent(work, stage) / 3600:.2f} |")
-    return "\n".join(rows)
+def _stages(models: Path) -> str:
+    spent = record.read(models)
+    return "\n".join(
+        f"| {stage} | {spent[stage]['steps']:,.0f} | {spent[stage]['hours']:.2f} |"
+        for stage in STAGES
+        if stage in spent
+    )
 
 
 def _figures(report: dict[str, dict[str, Any]]) -> str:
@@ -107,7 +106,7 @@ def _figures(report: dict[str, dict[str, Any]]) -> str:
     return "\n".join(rows)
 
 
-def write(models: Path, report: dict[str, dict[str, Any]], work: Path) -> None:
+def write(models: Path, report: dict[str, dict[str, Any]]) -> None:
     """`MODEL_CARD.md` and `sheet.png` in the models' folder."""
     made = render.render(export.open_pipeline(models, "txt2img"), list(PROMPTS))
     render.sheet(made, 6, models / "sheet.png")
@@ -115,7 +114,7 @@ def write(models: Path, report: dict[str, dict[str, Any]], work: Path) -> None:
     card = HEAD.format(
         prompts="; ".join(f'"{p}"' for p in PROMPTS), side=data.SIZE, large=data.LARGE, size=size,
         guidance=render.GUIDANCE, shapes=", ".join(SHAPES), colours=", ".join(COLOURS), scenes=data.COUNT,
-        unet=txt2img.COUNT, held=HELD_OUT_SHARE, stages=_stages(work), figures=_figures(report),
+        unet=txt2img.COUNT, held=HELD_OUT_SHARE, stages=_stages(models), figures=_figures(report),
     )  # fmt: skip
     (models / "MODEL_CARD.md").write_text(card)
 
@@ -125,9 +124,8 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--models", type=Path, default=MODELS)
     ask.add_argument("--report", type=Path, required=True, help="what `evaluate --json` wrote")
-    ask.add_argument("--work", type=Path, required=True, help="the training's folder, for steps and times")
     said = ask.parse_args()
-    write(said.models, json.loads(said.report.read_text()), said.work)
+    write(said.models, json.loads(said.report.read_text()))
 
 
 if __name__ == "__main__":

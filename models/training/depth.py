@@ -89,8 +89,8 @@ def condition(near: Tensor) -> Tensor:
     return 2 * (small - low) / (high - low).clamp_min(1e-6) - 1
 
 
-def train(work: Path, parts: txt2img.Parts, source: UNet2DConditionModel, recipe: loop.Recipe = RECIPE) -> nn.Module:
-    """Fine-tune from the txt2img UNet."""
+def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe: loop.Recipe = RECIPE) -> nn.Module:
+    """Go on from a UNet of CHANNELS: `unet.widened` makes one from that of txt2img."""
     torch.manual_seed(recipe.seed)
     known, process, near = txt2img.conditions(work, parts), unet.Diffusion(), maps(work)
 
@@ -101,4 +101,4 @@ def train(work: Path, parts: txt2img.Parts, source: UNet2DConditionModel, recipe
         given = torch.cat([noised, condition(txt2img.floats(near[chosen]))], 1)
         return unet.v_loss(model, given, steps, unet.dropped(words, empty, rng), v)
 
-    return loop.fit(recipe, unet.widened(source, CHANNELS), loss_of, work, compiled.compile_blocks)
+    return loop.fit(recipe, start, loss_of, work, compiled.compile_blocks)

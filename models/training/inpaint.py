@@ -68,8 +68,8 @@ def masks(work: Path, count: int = COUNT) -> NDArray[np.bool_]:
     return data.cached(work / "data" / "masks.npy", make)
 
 
-def train(work: Path, parts: txt2img.Parts, source: UNet2DConditionModel, recipe: loop.Recipe = RECIPE) -> nn.Module:
-    """Fine-tune from the txt2img UNet."""
+def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe: loop.Recipe = RECIPE) -> nn.Module:
+    """Go on from a UNet of CHANNELS: `unet.widened` makes one from that of txt2img."""
     torch.manual_seed(recipe.seed)
     known, process, areas = txt2img.conditions(work, parts), unet.Diffusion(), masks(work)
     left = data.cached(
@@ -87,4 +87,4 @@ def train(work: Path, parts: txt2img.Parts, source: UNet2DConditionModel, recipe
         given = torch.cat([noised, txt2img.floats(small[chosen]), txt2img.floats(left[chosen])], 1)
         return unet.v_loss(model, given, steps, unet.dropped(words, empty, rng), v)
 
-    return loop.fit(recipe, unet.widened(source, CHANNELS), loss_of, work, compiled.compile_blocks)
+    return loop.fit(recipe, start, loss_of, work, compiled.compile_blocks)

@@ -182,7 +182,10 @@ def fit(
     return run.mean.eval()
 
 
-def seconds_spent(work: Path, name: str) -> float:
-    """Training time of a model so far, from its checkpoint."""
+def progress(work: Path, name: str) -> tuple[int, float]:
+    """(steps, seconds) of a model's training so far, from its checkpoint."""
     path = work / name / "checkpoint.pt"
-    return float(torch.load(path, map_location="cpu", weights_only=True)["seconds"]) if path.exists() else 0.0
+    if not path.exists():
+        return 0, 0.0
+    held = torch.load(path, map_location="cpu", weights_only=True)
+    return int(held["step"]), float(held["seconds"])
