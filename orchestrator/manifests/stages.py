@@ -39,7 +39,8 @@ def given_stages(then: object) -> object:
 
 def _in_our_words(stage: dict[str, Any]) -> dict[str, Any]:
     found: dict[str, Any] = {}
-    for name, value in stage.items():
+    for key, value in stage.items():
+        name = str(key)  # in YAML a key can be a number
         field = field_called(name) or name
         if value is not None:
             found[name if field in stage or field in FOREIGN else field] = value
