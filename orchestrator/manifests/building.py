@@ -12,7 +12,7 @@ from orchestrator.manifests.names import INITIAL_IMAGE
 from orchestrator.manifests.options import ManifestOptions
 from orchestrator.manifests.stages import StageFault, StageFaults, given_stages
 from orchestrator.manifests.weighted import needs_reading, read_weighted
-from schemas.rows import ROW_TYPES, PipelineName, Row, stage_field
+from schemas.rows import ROW_TYPES, InpaintStage, PipelineName, Row, stage_field
 from services.input_addresses import address_problem
 
 CheckModel = Callable[[str, PipelineName], str | None]
@@ -115,13 +115,12 @@ class RowBuilder:
         found: list[StageFault] = []
         sound = True
         for position, stage in enumerate(row.then):
-            for field in ("prompt", "negative_prompt"):
-                if "\0" in (getattr(stage, field) or ""):
+            for field, text in (("prompt", stage.prompt), ("negative_prompt", stage.negative_prompt)):
+                if text and "\0" in text:
                     found.append(StageFault(stage_field(position, field), None, "a NUL character"))
-            address = getattr(stage, "mask", None)
-            problem = address_problem(address) if address else None
-            if problem:
-                found.append(StageFault(stage_field(position, "mask"), address, problem))
+            problem = address_problem(stage.mask) if isinstance(stage, InpaintStage) else None
+            if problem and isinstance(stage, InpaintStage):
+                found.append(StageFault(stage_field(position, "mask"), stage.mask, problem))
             key = (stage.model or row.model, stage.pipeline)
             if row.model and key not in self._sound_models:
                 sound = self._model_is_sound(line, key, stage_field(position, "model")) and sound

@@ -12,7 +12,7 @@ from typing import NamedTuple
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.reading import AuthoredRow
 from schemas.errors import InvalidInput
-from schemas.rows import Row, stage_field
+from schemas.rows import Inpaint, InpaintStage, Row, Txt2Img, stage_field
 from services.input_addresses import InputRules, is_local
 from services.input_images import ImageFacts, ImageLimits, check_local_image, check_mask_matches
 
@@ -50,9 +50,14 @@ class RowInputs(NamedTuple):
 
 def input_addresses(row: Row) -> dict[str, str]:
     """Every input image of a row and of its stages, by the name of its field: `image`, `mask`, `then[0].mask`."""
-    found = {name: getattr(row, name, None) for name in ("image", "mask")}
-    found |= {stage_field(position, "mask"): getattr(stage, "mask", None) for position, stage in enumerate(row.then)}
-    return {name: address for name, address in found.items() if address is not None}
+    # By type: to ask a model for a field that it lacks is slow.
+    found: dict[str, str] = {} if isinstance(row, Txt2Img) else {"image": row.image}
+    if isinstance(row, Inpaint):
+        found["mask"] = row.mask
+    for position, stage in enumerate(row.then):
+        if isinstance(stage, InpaintStage):
+            found[stage_field(position, "mask")] = stage.mask
+    return found
 
 
 _Checked = LocalInput | InvalidInput
@@ -90,6 +95,9 @@ class InputImages:
                     yield RowInputs(authored, None, None)
                     continue
                 addresses = input_addresses(row)
+                if not addresses and not waiting:
+                    yield RowInputs(authored, None, None)
+                    continue
                 local = {name: address for name, address in addresses.items() if is_local(address)}
                 if len(local) < len(addresses) and not self._may_read(authored, addresses, faults):
                     continue

@@ -13,14 +13,15 @@ import orjson
 
 from orchestrator.planner.defaults import PlannedInput
 from orchestrator.planner.resolve import derived_seed, limits_broken, resolve
+from orchestrator.planner.stage_lines import StageLine, stage_lines, then_text
 from schemas.catalogue import ModelEntry
 from schemas.planned import PlannedRow
-from schemas.rows import ROW_TYPES, Row, default_row_id
+from schemas.rows import ROW_TYPES, InpaintStage, Row, default_row_id
 from services.catalogue import Catalogue
 
 OWN_FIELDS = frozenset({"id", "prompt", "negative_prompt", "seed", "image", "mask", "extra"})
 """Fields that a row shares with no other. All others decide its prototype."""
-_OWN_IN_PLAN = {"index", "id", "prompt", "negative_prompt", "seed", "image", "mask", "extra", "coordinates"}
+_OWN_IN_PLAN = {"index", "id", "prompt", "negative_prompt", "seed", "image", "mask", "extra", "coordinates", "then"}
 _MOST_REMEMBERED = 10_000
 _NO_INPUTS: dict[str, PlannedInput] = {}
 
@@ -34,6 +35,7 @@ class Prototype:
         entry: its model's in the catalogue.
         broken: what the models cannot do, as (field, message).
         tail: the common end of their lines.
+        then: their stages, where they share them.
     """
 
     first: PlannedRow
@@ -45,6 +47,7 @@ class Prototype:
     kept_images: int
     broken: tuple[tuple[str, str], ...]
     tail: bytes
+    then: tuple[StageLine, ...] = ()
 
 
 class PlannedLine(NamedTuple):
@@ -96,7 +99,7 @@ class LinePlanner:
 
     def prototype(self, row: Row, inputs: Mapping[str, PlannedInput] = _NO_INPUTS) -> Prototype:
         """What the row has in common with others; `inputs` as of `resolve`."""
-        if row.then:  # a stage has texts and seeds of its own
+        if any(isinstance(stage, InpaintStage) for stage in row.then):  # an input of its own
             return self._make(row, inputs)
         settings = self._settings[row.pipeline](row.__dict__)
         if inputs:
@@ -117,13 +120,14 @@ class LinePlanner:
         coordinates: Mapping[str, Any] | None = None,
     ) -> PlannedLine:
         """The row with its line; arguments as of `resolve`, and the row's prototype."""
-        if row.then:
+        if row.then and not prototype.then:
             return PlannedLine(prototype, self._resolved(row, index, inputs, coordinates).line())
         row_id = row.id or default_row_id(index)
         seed = derived_seed(self._job, row_id) if row.seed is None else row.seed
         own: dict[str, Any] = {"index": index, "id": row_id, "prompt": row.prompt, "seed": seed}
         if row.negative_prompt:
             own["negative_prompt"] = row.negative_prompt
+        then = then_text(prototype.then, own) if prototype.then else b""
         for name, found in inputs.items():
             own[name] = found.image.model_dump(exclude_defaults=True)
         if row.extra:
@@ -131,7 +135,7 @@ class LinePlanner:
         if coordinates:
             own["coordinates"] = coordinates
         try:
-            return PlannedLine(prototype, orjson.dumps(own)[:-1] + prototype.tail)
+            return PlannedLine(prototype, orjson.dumps(own)[:-1] + then + prototype.tail)
         except TypeError:  # whole numbers beyond 64 bits, in columns of the user's own
             return PlannedLine(prototype, self._resolved(row, index, inputs, coordinates).line())
 
@@ -159,4 +163,5 @@ class LinePlanner:
             kept_images=planned.kept_images(),
             broken=tuple(limits_broken(row, catalogue=self._catalogue, inputs=inputs)),
             tail=b"," + shared.removeprefix("{").encode() + b"\n",
+            then=stage_lines(row, planned) if row.then else (),
         )

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from orchestrator.planner.defaults import PlannedInput
@@ -59,6 +59,9 @@ def test_of_rows_that_share_settings_and_of_rows_that_do_not(rows: list[Row]) ->
         ({"pipeline": "inpaint", "image": "a.png", "mask": "m.png"}, ["image", "mask"]),
         ({"pipeline": "upscale", "image": "a.png"}, ["image"]),
         ({"then": [{"pipeline": "img2img", "width": 128}]}, []),
+        ({"then": [{"pipeline": "img2img", "prompt": "", "negative_prompt": "x", "seed": 0}]}, []),
+        ({"then": [{"pipeline": "inpaint", "mask": "m.png"}, {"pipeline": "upscale"}], "keep": "all"}, []),
+        ({"pipeline": "img2img", "image": "a.png", "then": [{"pipeline": "upscale", "prompt": "sharp"}]}, ["image"]),
     ],
 )
 def test_of_rows_with_inputs_and_with_stages(fields: dict[str, Any], names: list[str]) -> None:
@@ -66,6 +69,47 @@ def test_of_rows_with_inputs_and_with_stages(fields: dict[str, Any], names: list
     for index in range(3):
         row = ROW_ADAPTER.validate_python({"pipeline": "txt2img", "prompt": f"p{index}", "model": "tiny"} | fields)
         as_resolved(planner, row, index, {name: INPUTS[name] for name in names})
+
+
+STAGES = st.fixed_dictionaries(
+    {
+        "pipeline": st.sampled_from(["img2img", "upscale", "depth2img"]),
+        "prompt": st.none() | st.just("") | TEXT,
+        "negative_prompt": st.none() | st.just("") | TEXT,
+        "seed": st.none() | st.integers(0, 2**63 - 100),
+        "steps": st.sampled_from([None, 3]),
+    }
+)
+CHAINS = st.fixed_dictionaries(
+    {
+        "pipeline": st.just("txt2img"),
+        "prompt": TEXT,
+        "negative_prompt": st.none() | st.just("") | TEXT,
+        "model": st.just("tiny"),
+        "seed": st.none() | st.integers(0, 9),
+        "then": st.lists(STAGES, max_size=2),
+        "keep": st.sampled_from([None, "all"]),
+    }
+).map(ROW_ADAPTER.validate_python)
+
+
+@settings(max_examples=60)
+@given(st.lists(CHAINS, max_size=6))
+def test_of_chains_whose_stages_share_something_and_of_those_that_do_not(rows: list[Row]) -> None:
+    planner = LinePlanner("job", CATALOGUE)
+    for index, row in enumerate(rows + rows):
+        as_resolved(planner, row, index, {})
+
+
+def test_chains_with_equal_stages_share_a_prototype() -> None:
+    planner = LinePlanner("job", CATALOGUE)
+    rows = [
+        ROW_ADAPTER.validate_python(
+            {"pipeline": "txt2img", "prompt": f"p{index}", "model": "tiny", "then": [{"pipeline": "upscale"}]}
+        )
+        for index in range(2)
+    ]
+    assert planner.prototype(rows[0]) is planner.prototype(rows[1])
 
 
 def test_an_input_of_another_size_makes_another_prototype() -> None:
