@@ -122,10 +122,12 @@ def live(mills: dict[str, Mill], plain: Mill, tmp_path: Path) -> None:
     mills["orchestrator"].orchestrator(**QUICK)
     mill.submit([{"id": "kills", "prompt": "its worker is lost each time"}], "lost")
     mill.until(lambda: lost_again(plain, "lost"), what="a row that fails as poison")
-    # A step that takes a moment, so that a job which only fails is paused before it ends.
-    mills["worker"].worker(**QUICK, PROMPTMILL_FLAT_STEP_SECONDS="0.02")
     rows = [{"id": "a", "prompt": "a"}, {"id": "b", "prompt": "!raise"}]
     mill.submit([*rows, {"id": "c", "pipeline": "img2img", "prompt": "c", "image": "in.png"}], "day")
+    # A worker that was here before left a piece, which its successor reads.
+    plain.client.store.put("jobs/day/results/part-00000/000000/0123456789abzzzz-000.jsonl", b"")
+    # A step that takes a moment, so that a job which only fails is paused before it ends.
+    mills["worker"].worker(**QUICK, PROMPTMILL_FLAT_STEP_SECONDS="0.02")
     client.pause("day")
     client.resume("day")
     mill.submit([{"prompt": f"!raise {number}"} for number in range(40)], "failing")
