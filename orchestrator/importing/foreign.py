@@ -4,6 +4,7 @@ sd-parsers gets the texts alone, never the file: its own extractors decode pixel
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -101,7 +102,11 @@ def _told(info: Any) -> Told:
     if _made_from_an_image(given, rest):
         raise NotTaken("made from another image, which is not named by its content")
     prompts, negatives = map(_texts, (sampler.prompts, sampler.negative_prompts))
+    weighting, prompts, negatives = _weighted(info.generator.value, prompts, negatives)
     told = Telling(", ".join(prompts), ", ".join(negatives))
+    told.take("weighting", weighting, "weighting")
+    if info.generator.value == "NovelAI" and re.search(r"[{}\[\]]", prompts[0] if prompts else ""):
+        told.leave("weights in NovelAI's own syntax", prompts[0])
     if len(prompts) > 1 or len(negatives) > 1:
         told.leave("how its prompts are joined", " | ".join([*prompts, *negatives]))
     told.take_sampler(str(sampler.name), str(given.pop("scheduler", "") or ""))
@@ -120,6 +125,23 @@ def _told(info: Any) -> Told:
 def _texts(prompts: Any) -> list[str]:
     """Different texts, in order: SDXL's graphs often give the same one twice."""
     return list(dict.fromkeys(text for prompt in prompts if (text := str(prompt.value).strip())))
+
+
+def _weighted(tool: str, prompts: list[str], negatives: list[str]) -> tuple[str | None, list[str], list[str]]:
+    """How a tool reads weights in prompts, as `weighting` says it, and the prompts in that syntax.
+
+    InvokeAI reads compel's. ComfyUI and Fooocus read round brackets as A1111 does, and square ones as text.
+    """
+    if tool == "InvokeAI":
+        return "compel", prompts, negatives
+    texts = [*prompts, *negatives]
+    if tool not in ("ComfyUI", "Fooocus") or not any("(" in text for text in texts):
+        return None, prompts, negatives
+
+    def escaped(text: str) -> str:
+        return re.sub(r"(?<!\\)([\[\]])", r"\\\1", text)
+
+    return "a1111", list(map(escaped, prompts)), list(map(escaped, negatives))
 
 
 def _base_sampler(samplers: Any) -> tuple[Any, dict[str, Any]]:

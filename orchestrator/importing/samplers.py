@@ -9,6 +9,7 @@ _SCHEDULES = {
     "": "",
     "automatic": "",
     "normal": "",
+    "uniform": "",
     "karras": " Karras",
     "sgm_uniform": " SGM Uniform",
     "exponential": " Exponential",

@@ -38,10 +38,26 @@ class OriginalRow:
         """Images that the row makes."""
         return int(self.values.get("num_images", 1))
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the stages of a chain had batches of different sizes, as large outputs fit in smaller numbers."""
+        return any(place != places[0] for places in map(_places, self.originals) for place in places)
+
+    @property
+    def max_batch(self) -> int:
+        """What the worker's largest batch has to be; 0: by size and memory, as no one number gives every stage its."""
+        return 0 if self.is_mixed else self.layout().limit
+
     def layout(self) -> Layout:
-        """Its place among other images; alone where the recorded places are those of no one task."""
-        places = {one.record.image: Place(one.record.batch_size, one.record.slot) for one in self.originals}
+        """Its place among other images at its first stage; alone where the recorded places are those of no one task."""
+        places = {one.record.image: _places(one)[0] for one in self.originals}
         return layout_of(places, self.images) or Layout(max(place.batch_size for place in places.values()), 0, 0)
+
+
+def _places(original: Original) -> list[Place]:
+    """Where an image was rendered, stage by stage."""
+    record = original.record
+    return [Place(one.batch_size, one.slot) for one in (*record.stages, record)]
 
 
 def read_original(file: Path, label: str | None = None) -> Original:

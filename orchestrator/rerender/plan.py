@@ -14,7 +14,7 @@ _THREADS = re.compile(r"cpu \((\d+) threads\)")
 class WorkerSetup(NamedTuple):
     """What a worker is told, so that it renders as the recorded one did; None: as it finds best."""
 
-    max_batch: int
+    max_batch: int  # 0: by size and memory
     safety: str
     device: str | None
     dtype: str | None
@@ -35,7 +35,7 @@ def setup_of(row: OriginalRow, *, gpus: bool) -> WorkerSetup:
     threads = _THREADS.fullmatch(render.device)
     on_cpu = render.device.startswith("cpu") and not gpus
     return WorkerSetup(
-        max_batch=row.layout().limit,
+        max_batch=row.max_batch,
         safety=render.safety,
         device="cpu" if on_cpu else None,
         dtype=render.dtype if on_cpu or (gpus and not render.device.startswith("cpu")) else None,
@@ -49,7 +49,7 @@ def jobs_of(rows: Iterable[OriginalRow]) -> list[Job]:
     own: list[Job] = []
     for row in rows:
         layout = row.layout()
-        if layout.limit > 1:
+        if row.max_batch != 1:
             own.append(Job([row], _with_fillers(row.values, layout.before, layout.behind)))
             continue
         free = (job for job in shared if row.row_id not in {other.row_id for other in job.rows})

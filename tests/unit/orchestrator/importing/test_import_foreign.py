@@ -21,6 +21,7 @@ def test_a1111_in_png_and_jpeg(tmp_path: Path) -> None:
         "guidance_scale": 7.0,
         "seed": 42,
         "model": "dreamshaper_8",
+        "weighting": "a1111",
         "scheduler": "dpmpp_2m_karras",
         "width": 512,
         "height": 768,
@@ -97,6 +98,20 @@ def test_comfyui(tmp_path: Path) -> None:
         }
     ]
     assert (report.tools, report.unknown_models) == ({"ComfyUI": 1}, {})
+
+
+def test_weights_are_read_as_the_tool_reads_them(tmp_path: Path) -> None:
+    graph = comfy()["prompt"].replace("a lighthouse", "a (red:1.2) lighthouse [old]")
+    rows, _ = imported(png(tmp_path / "a.png", prompt=graph))
+    assert (rows[0]["weighting"], rows[0]["prompt"]) == ("a1111", "a (red:1.2) lighthouse \\[old\\]")
+    text = {"positive_prompt": "a boat++", "scheduler": "euler", "model": {"model_name": "x"}}
+    rows, _ = imported(png(tmp_path / "b.png", invokeai_metadata=json.dumps(text)))
+    assert (rows[0]["weighting"], rows[0]["prompt"]) == ("compel", "a boat++")
+    ours = (
+        "a (red:1.2) fox\nSteps: 4, Sampler: DPM++ 2M, Schedule type: Automatic, CFG scale: 7, Version: promptmill 0.1"
+    )
+    rows, _ = imported(png(tmp_path / "c.png", parameters=ours))
+    assert ("weighting" in rows[0], rows[0]["scheduler"]) == (False, "dpmpp_2m")
 
 
 def test_comfyui_through_its_api_where_the_image_has_no_workflow(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 from orchestrator.importing.inputs import InFolder, OfLocalJobs
 from orchestrator.planner.resolve import PlannedInput, resolve
 from schemas.planned import InputImage, PlannedRow
-from schemas.rows import ROW_ADAPTER, ROW_TYPES, Row
+from schemas.rows import FIELD_NAMES, ROW_ADAPTER, ROW_TYPES, Row
 from services.catalogue import Catalogue
 from services.image_metadata.record import ImageRecord
 from tests.unit.orchestrator.importing.imported_images import imported, own_image, planned, png
@@ -30,13 +30,14 @@ THEN: list[dict[str, Any]] = [
     {"pipeline": "upscale", "noise_level": 20, "width": 256, "height": 256, "tiling": {"over": 100, "window": 32}},
     {"pipeline": "inpaint", "strength": 0.5, "width": 256, "height": 256, "loras": [{"name": "x", "weight": 0.5}]},
 ]
+WEIGHTED: dict[str, Any] = {"weighting": "compel", "loras": [{"name": "y", "weight": -1.0}], "embeddings": ["e"]}
 _STAGE = {"model": "tiny", "prompt": "p", "steps": 3, "guidance_scale": 5.0, "seed": 7, "scheduler": None}
 
 
 def chain(**changes: Any) -> PlannedRow:
     then = [_STAGE | stage for stage in THEN]
     then[1]["mask"] = {"address": "jobs/j/inputs/b.png", "sha256": MASK}
-    return planned(then=then, weighting="compel", embeddings=["e"], **changes)
+    return planned(then=then, **WEIGHTED, **changes)
 
 
 def planned_again(values: dict[str, Any], index: int) -> PlannedRow:
@@ -51,8 +52,12 @@ def planned_again(values: dict[str, Any], index: int) -> PlannedRow:
     return resolve(row, index=index, job="other", catalogue=Catalogue.load(), inputs=inputs)
 
 
-def test_every_pipeline_is_tried() -> None:
+def test_every_pipeline_and_field_is_tried() -> None:
     assert BY_PIPELINE.keys() == ROW_TYPES.keys()
+    tried = {name for fields in BY_PIPELINE.values() for name in fields} | WEIGHTED.keys()
+    tried |= {"id", "pipeline", "model", "prompt", "steps", "guidance_scale", "seed", "height", "num_images", "then"}
+    # `keep` is told by which images there are, and columns of the user's own are in no image.
+    assert FIELD_NAMES - {"keep", "extra"} <= tried
 
 
 @pytest.mark.parametrize("pipeline", BY_PIPELINE)
@@ -101,7 +106,8 @@ def test_a_chain_comes_back_with_every_stage(tmp_path: Path) -> None:
         | {"pipeline": "inpaint", "strength": 0.5, "width": 256, "height": 256, "mask": mask}
         | {"loras": [{"name": "x", "weight": 0.5}]},
     ]
-    assert (rows[0]["weighting"], rows[0]["embeddings"], "keep" in rows[0]) == ("compel", ["e"], False)
+    assert {name: rows[0][name] for name in WEIGHTED} == WEIGHTED
+    assert "keep" not in rows[0]
     ROW_ADAPTER.validate_python(rows[0])
 
 

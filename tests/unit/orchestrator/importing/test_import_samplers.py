@@ -25,6 +25,7 @@ def test_our_own_names_and_a1111s_two_read_back(name: SchedulerName) -> None:
         ("kdpm_2_a", "", "dpm2_a"),
         ("uni_pc", "normal", "unipc"),
         ("plms", "", "pndm"),
+        ("DPM++ 2M", "Uniform", "dpmpp_2m"),
         ("DPM++ 2S a", "Karras", None),
         ("DPM fast", "", None),
         ("uni_pc_bh2", "", None),

@@ -1,5 +1,6 @@
 """Which originals are rendered together, and what their manifest says."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from orchestrator.rerender.layout import Layout
 from orchestrator.rerender.originals import Original, OriginalRow, read_original, rows_of
 from orchestrator.rerender.plan import WorkerSetup, jobs_of, setup_of
 from schemas.errors import InvalidInput
-from services.image_metadata.record import ImageRecord, image_record
+from services.image_metadata.record import ImageRecord, StageRecord, image_record
 from tests.unit.orchestrator.importing.imported_images import RENDER, own_image, planned, png
 
 
@@ -58,6 +59,18 @@ def test_a_row_of_a_larger_batch_stands_between_fillers_of_its_batch_key() -> No
 def test_places_of_no_one_task_leave_a_row_alone_in_batches_of_the_recorded_size() -> None:
     row = OriginalRow({"id": "a", "num_images": 2}, [original(0, 4, 0, num_images=2), original(1, 4, 3, num_images=2)])
     assert row.layout() == Layout(4, 0, 0)
+
+
+def test_a_chain_whose_stages_had_batches_of_different_sizes_is_laid_out_by_its_first_stage() -> None:
+    one = original(0, batch_size=1, slot=0)
+    stage = StageRecord(seed=1, width=8, height=8, batch_size=4, slot=2, render=RENDER)
+    row = OriginalRow(
+        {"id": "a"}, [dataclasses.replace(one, record=one.record.model_copy(update={"stages": (stage,)}))]
+    )
+    assert (row.max_batch, row.layout()) == (0, Layout(4, 2, 1))
+    same = stage.model_copy(update={"batch_size": 1, "slot": 0})
+    row = OriginalRow({"id": "a"}, [dataclasses.replace(one, record=one.record.model_copy(update={"stages": (same,)}))])
+    assert (row.max_batch, row.layout()) == (1, Layout(1, 0, 0))
 
 
 @pytest.mark.parametrize(
