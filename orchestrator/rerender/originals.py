@@ -57,7 +57,8 @@ class OriginalRow:
 def _places(original: Original) -> list[Place]:
     """Where an image was rendered, stage by stage."""
     record = original.record
-    return [Place(one.batch_size, one.slot) for one in (*record.stages, record)]
+    earlier = [Place(one.batch_size, one.slot) for one in record.stages]
+    return [*earlier, Place(record.batch_size, record.slot)]
 
 
 def read_original(file: Path, label: str | None = None) -> Original:
