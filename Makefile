@@ -15,7 +15,7 @@ READY := $(VENV)/.ready
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 DEMO_JOB = demo-$(shell date -u +%Y%m%d-%H%M%S)
 
-.PHONY: help demo test faults soak lint format docs evaluate-shapes clean
+.PHONY: help demo test faults soak lint format docs benchmark-manifests evaluate-shapes clean
 .DEFAULT_GOAL := help
 
 help:  ## Say what the targets do
@@ -54,6 +54,9 @@ lint: $(READY)  ## Run ruff, mypy, the import rules, and the check that docs/ is
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 	$(BIN)/python docs/generate.py --check
+
+benchmark-manifests: $(READY)  ## Print how fast manifests are read, planned and submitted (ROWS=1000000)
+	$(BIN)/python -m benchmarks.manifests --rows $(or $(ROWS),1000000) --twice
 
 evaluate-shapes: $(READY)  ## Print the figures of the built-in model `shapes`
 	$(BIN)/python -m models.training.evaluate

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from pydantic import Field
 
+from orchestrator.collector import seldom_collected
 from orchestrator.cost.estimate import CostEstimate, Prices, estimate
 from orchestrator.cost.measured import Measured, measured_here
 from orchestrator.cost.tally import CostTally
@@ -109,24 +110,17 @@ def check(
     """
     spec = settings.dispatch
     units, rows = request.task_units or spec.task_units, request.task_rows or spec.task_rows
-    with open_report(request.report) as sink:
+    with seldom_collected(), open_report(request.report) as sink:
         faults, tally, planner = Faults(strict=request.strict, sink=sink), Tally(), LinePlanner(plan.job, catalogue)
         costs = CostTally()
         with Lint(catalogue, faults) as lint:
             checked = _checked(request, catalogue, settings, faults, tally)
-            planned = _planned(_told(checked, on_progress), planner, plan, faults, lint, costs)
+            planned = _planned(checked, planner, plan, _Watching(faults, lint, costs, on_progress))
             for task in cut_tasks(grouped(planned), task_units=units, task_rows=rows):
                 plan.task(task)
             lint.finish(lambda: _again(_checked(request, catalogue, settings, Faults(), Tally()), planner, plan.job))
     faults.raise_if_any(hint="mend the manifest and give the same command again")
     return Checked(tally.summary(), faults.warnings.groups(), lint.notes(), costs)
-
-
-def _told(rows: Iterator[RowInputs], on_progress: OnProgress) -> Iterator[RowInputs]:
-    for count, checked in enumerate(rows):
-        if count % PROGRESS_ROWS == 0:
-            on_progress(SubmitProgress(stage="checking", rows=count))
-        yield checked
 
 
 def _again(rows: Iterator[RowInputs], planner: LinePlanner, job: str) -> Iterator[Looked]:
@@ -136,15 +130,20 @@ def _again(rows: Iterator[RowInputs], planner: LinePlanner, job: str) -> Iterato
         yield checked.authored.line, row, planner.prototype(row, inputs), inputs
 
 
-def _planned(
-    rows: Iterator[RowInputs],
-    planner: LinePlanner,
-    plan: Plan,
-    faults: Faults,
-    lint: Lint,
-    costs: CostTally,
-) -> Iterator[PlannedLine]:
-    for checked in rows:
+class _Watching(NamedTuple):
+    """Who looks at every row that passes."""
+
+    faults: Faults
+    lint: Lint
+    costs: CostTally
+    on_progress: OnProgress
+
+
+def _planned(rows: Iterator[RowInputs], planner: LinePlanner, plan: Plan, watching: _Watching) -> Iterator[PlannedLine]:
+    faults, lint, costs, on_progress = watching
+    for count, checked in enumerate(rows):
+        if count % PROGRESS_ROWS == 0:
+            on_progress(SubmitProgress(stage="checking", rows=count))
         position, line, row, coordinates = checked.authored
         inputs = planned_inputs(plan.job, checked)
         prototype = planner.prototype(row, inputs)

@@ -68,6 +68,7 @@ class ModelEntry(Frozen):
     )
     tile_window: int = Field(288, ge=32, multiple_of=8, description="side of the upscaler's tiles in input pixels")
     tile_overlap: int = Field(32, ge=0, description="least overlap of the upscaler's tiles in input pixels")
+    noise: bool = Field(False, description="random weights: what it draws has nothing to do with what is asked")
     gated: bool = Field(False, description="needs HF_TOKEN of an account that accepted its licence")
     aliases: tuple[str, ...] = Field((), description="other names for the same entry")
     note: str = Field("", description="one line for `models list`")

@@ -9,7 +9,6 @@ from collections import Counter
 
 from orchestrator.lint.tokenizers import CountTokens, find_tokenizer
 from orchestrator.manifests.faults import Faults
-from schemas.catalogue import ModelEntry
 from services.catalogue import Catalogue
 
 READ_TOKENS = 75
@@ -30,7 +29,10 @@ class PromptLengths:
         """Canonical alias -> prompts that could not be counted."""
 
     def look(self, line: int, field: str, text: str, model: str) -> None:
-        """Warn where `text` is too long for `model`. Call it for texts that `may_be_long`."""
+        """Warn where `text` is too long for `model`.
+
+        Only texts of more than `READ_TOKENS` characters, or with others than ASCII's, can be.
+        """
         if text.isascii() and len(text) - text.count(" ") <= READ_TOKENS:
             return
         if model not in self._counters:
@@ -40,8 +42,6 @@ class PromptLengths:
             tokens = count(text)
             if tokens > READ_TOKENS:
                 self._warn(line, field, text, f"{tokens + 2} tokens, {tokens - READ_TOKENS} are cut off")
-            return
-        if _is_noise(self._catalogue.entries[model]):
             return
         pieces = len(_SURE_PIECES.findall(text)) if len(text) > 2 * READ_TOKENS else 0
         if pieces > READ_TOKENS:
@@ -59,13 +59,3 @@ class PromptLengths:
             f"(promptmill models pull {model})"
             for model, prompts in self.unknown.most_common()
         )
-
-
-def may_be_long(text: str) -> bool:
-    """Whether a text can have more tokens than are read: cheap, and true for every one that has."""
-    return len(text) > READ_TOKENS or not text.isascii()
-
-
-def _is_noise(entry: ModelEntry) -> bool:
-    """A built-in model whose tokenizer is made with it has random weights: no word matters to it."""
-    return entry.source.startswith("builtin:")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 
-from orchestrator.lint.prompts import PromptLengths, may_be_long
+from orchestrator.lint.prompts import READ_TOKENS, PromptLengths
 from orchestrator.lint.settings import Oddity, odd_settings
 from orchestrator.lint.weights import WEIGHTED, looks_weighted
 from orchestrator.manifests.faults import Faults, shorten
@@ -16,6 +16,9 @@ SAME_RECIPE = "the same recipe and seed as an earlier row: the same image again"
 
 Looked = tuple[int, Row, Prototype, Mapping[str, PlannedInput]]
 """A row's line, the row, what it has in common with others, and its inputs."""
+_Known = tuple[tuple[Oddity, ...], str | None]
+"""What is odd about rows of a prototype, and the model whose prompts have an end; None: all of them are read."""
+_MOST_REMEMBERED = 10_000
 
 
 class Lint:
@@ -24,7 +27,7 @@ class Lint:
     def __init__(self, catalogue: Catalogue, faults: Faults) -> None:
         self._faults = faults
         self._lengths = PromptLengths(catalogue, faults)
-        self._odd: dict[Prototype, tuple[Oddity, ...]] = {}
+        self._known: dict[Prototype, _Known] = {}
         self._recipes = HashIndex()
 
     def __enter__(self) -> "Lint":
@@ -35,21 +38,26 @@ class Lint:
 
     def look(self, line: int, row: Row, prototype: Prototype, inputs: Mapping[str, PlannedInput]) -> None:
         """Warn of what is odd about a row. Written for speed: it runs once a row."""
-        odd = self._odd.get(prototype)
-        if odd is None:
-            odd = self._learn(prototype)
+        known = self._known.get(prototype)
+        odd, model = known if known is not None else self._learn(prototype)
         for field, message, kind in odd:
             self._faults.warn(line, message, field=field, value=getattr(row, field, None), kind=kind)
-        if row.weighting is None:
-            weighted = looks_weighted(row.prompt)
-            if weighted is not None:
-                self._faults.warn(line, f"{shorten(weighted)} is text here", field="prompt", kind=WEIGHTED)
-            if may_be_long(row.prompt):
-                self._lengths.look(line, "prompt", row.prompt, prototype.first.model)
-            if row.negative_prompt and may_be_long(row.negative_prompt):
-                self._lengths.look(line, "negative_prompt", row.negative_prompt, prototype.first.model)
+        if model is not None:
+            text = row.prompt
+            if "(" in text or "<" in text:
+                self._look_for_weights(line, text)
+            if len(text) > READ_TOKENS or not text.isascii():
+                self._lengths.look(line, "prompt", text, model)
+            negative = row.negative_prompt
+            if negative and (len(negative) > READ_TOKENS or not negative.isascii()):
+                self._lengths.look(line, "negative_prompt", negative, model)
         if row.seed is not None:  # a seed that is derived from the row's id is no other row's
             self._recipes.add(hash(_recipe(row, prototype, inputs)))
+
+    def _look_for_weights(self, line: int, text: str) -> None:
+        weighted = looks_weighted(text)
+        if weighted is not None:
+            self._faults.warn(line, f"{shorten(weighted)} is text here", field="prompt", kind=WEIGHTED)
 
     def finish(self, again: Callable[[], Iterable[Looked]]) -> None:
         """Warn of what is known only after the last row.
@@ -71,10 +79,12 @@ class Lint:
         """What else is to be said."""
         return self._lengths.notes()
 
-    def _learn(self, prototype: Prototype) -> tuple[Oddity, ...]:
-        if len(self._odd) >= 10_000:
-            self._odd.clear()
-        found = self._odd[prototype] = odd_settings(prototype.first, prototype.entry)
+    def _learn(self, prototype: Prototype) -> _Known:
+        if len(self._known) >= _MOST_REMEMBERED:
+            self._known.clear()
+        first, entry = prototype.first, prototype.entry
+        reads_all = first.weighting is not None or entry.noise
+        found = self._known[prototype] = (odd_settings(first, entry), None if reads_all else first.model)
         return found
 
 

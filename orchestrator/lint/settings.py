@@ -26,7 +26,7 @@ class Oddity(NamedTuple):
 
 def odd_settings(row: PlannedRow, entry: ModelEntry) -> tuple[Oddity, ...]:
     """What is odd about a row's own stage, with a message that names what the model was made for."""
-    return (*_sizes(row, entry), *_steps(row, entry))
+    return () if entry.noise else (*_sizes(row, entry), *_steps(row, entry))
 
 
 def _sizes(row: PlannedRow, entry: ModelEntry) -> Iterator[Oddity]:

@@ -63,7 +63,8 @@ class Collected:
             kind: groups those whose messages differ; default: the message.
         """
         self._total += 1
-        field = None if field is None else shorten(field)
+        if field is not None and (len(field) > VALUE_LENGTH or not field.isprintable()):
+            field = shorten(field)
         key = (field, kind or message)
         seen = self._kinds.get(key, 0)
         if seen or len(self._kinds) < self._keep:

@@ -127,7 +127,8 @@ class TestMeasured:
             "png": 2 * 512 * 512,
             "jpeg 95": 512 * 256,
         }
-        assert len(list(small_mill.store.list("jobs/job/"))) == expected.puts
+        written = [found.key for found in small_mill.store.list("jobs/job/")]
+        assert len(written) == expected.puts, "\n".join(written)
 
     def test_the_next_estimate_of_the_store_uses_it(
         self, small_mill: SmallMill, catalogue: Catalogue, settings: Settings, tmp_path: Path, report: Any
