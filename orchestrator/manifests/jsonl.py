@@ -57,6 +57,9 @@ def _split(line: int, row: dict[str, Any], plan: ColumnPlan, faults: Faults) -> 
     extra = {column: row.pop(column) for _, column in plan.extra}
     # Taking the few columns out is much cheaper than copying all others.
     values = row if plan.direct else {field: row[column] for _, column, field in plan.fields}
+    if type(extra.get("space")) is dict:
+        message = "kept as a column of your own: a parameter space counts in a document (.yaml, .json)"
+        faults.warn(line, message, field="space", value={})
     nested = extra.get("extra")
     if type(nested) is dict:
         # `extra` is the name of our own collection of such columns: our results, given back, stay what they were.

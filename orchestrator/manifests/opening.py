@@ -54,12 +54,15 @@ class Manifest:
         outline = None if text is None else read_outline(text, file_format, columns, options.limits, placed)
         if outline is None:
             return None
+        for name in sorted(options.defaults.keys() & outline.defaults.keys()):
+            message = f"the document gives this default itself, so that --set {name} is not used"
+            placed.warn(outline.lines.get(name), message, field=name, value=outline.defaults[name])
         # The document's defaults are nearer to its rows than those of the command line.
         nearer = replace(options, defaults={**options.defaults, **outline.defaults})
         builder = RowBuilder(nearer, placed, check_model=self.check_model)
         templates = Templates(options.defaults.get(TEMPLATE), self.folder, placed)
         records = Sweeper(outline, columns, placed, builder.build, most_rows=options.limits.rows).records()
-        return builder, (values for record in records for values in templates.of(record))
+        return builder, _templated(records, templates)
 
     def _records(self, faults: Faults) -> Iterator[Record]:
         columns, limits = Columns(self.options), self.options.limits
@@ -70,6 +73,17 @@ class Manifest:
             return jsonl_records(lines, columns, limits, faults)
         readers = {"csv": csv_records, "tsv": tsv_records, "text": text_records, "a1111": a1111_records}
         return readers[self.file_format](lines, columns, faults)
+
+
+def _templated(records: Iterator[Produced], templates: Templates) -> Iterator[Values]:
+    """The values of records that can have templates. Written for speed: it runs once a row."""
+    by_default = templates.by_default
+    for record in records:
+        line, values, extra, coordinates, template, _ = record
+        if by_default or template is not None:
+            yield from templates.of(record)
+        else:
+            yield line, values, extra, coordinates
 
 
 def _flat(records: Iterator[Record], templates: Templates) -> Iterator[Values]:

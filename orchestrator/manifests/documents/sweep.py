@@ -1,6 +1,7 @@
 """Rows of a document -> records, one for every combination of the row's parameter space, streamed."""
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import islice
 from typing import Any, NamedTuple
 
 from orchestrator.manifests.columns import Columns
@@ -9,13 +10,18 @@ from orchestrator.manifests.documents.nodes import Node
 from orchestrator.manifests.documents.outline import Outline
 from orchestrator.manifests.documents.placed import PlacedFaults
 from orchestrator.manifests.documents.space import ParameterSpace, named, read_space
+from orchestrator.manifests.names import INITIAL_IMAGE
 from orchestrator.manifests.records import Produced
 from schemas.document import RowKeys
+from schemas.rows import RowBase
 
 _CHECKED_OF_AN_AXIS = 1000
 
-Accepts = Callable[[int, dict[str, Any], dict[str, Any] | None], object]
-"""Checks one record, and adds its faults; None: it has some."""
+# What says, beside itself, which pipeline a row without one has.
+_DECIDE_PIPELINE = frozenset({"pipeline", "image", "mask", INITIAL_IMAGE})
+
+Accepts = Callable[[int, dict[str, Any], dict[str, Any] | None], RowBase | None]
+"""Makes a row of one record, and adds its faults; None: it has some."""
 
 
 class _Row(NamedTuple):
@@ -104,13 +110,21 @@ class Sweeper:
         except BadCombination as error:
             self._faults.add(row.space.line, str(error), field="combine")
             return
-        if not self._fits(row, axes) or not self._values_are_sound(row, axes):
+        checked = self._checked(row, axes) if self._fits(row, axes) else None
+        if checked is None:
             return
         lines = {name: found.line for name, found in row.space.values.items()}
         self._faults.lines = self._outline.lines | row.lines | lines
-        make = _Maker(row)
-        for number, found in _numbered(axes):
-            yield make.record(number, found)
+        make = _Maker(row._replace(values=_with_pipeline(row, checked)))
+        with_ids = "id" in row.values or "id" in row.space.values
+        if make.own or with_ids:
+            for number, found in _numbered(axes, with_ids):
+                yield make.record(number, found)
+            return
+        # Most sweeps are so plain, and this runs once a row.
+        line, values, extra, template, key = row.line, make.row.values, row.extra or None, row.template, row.key
+        for _, found in _numbered(axes, False):
+            yield Produced(line, values | found, extra, found, template, key)
 
     def _fits(self, row: _Row, axes: list[Axis]) -> bool:
         count = 1
@@ -123,18 +137,25 @@ class Sweeper:
             return False
         return True
 
-    def _values_are_sound(self, row: _Row, axes: list[Axis]) -> bool:
-        """Try every value once, beside the first of all other axes."""
-        make, sound = _Maker(row), True
+    def _checked(self, row: _Row, axes: list[Axis]) -> RowBase | None:
+        """Try every value once, beside the first of all other axes. One of the rows; None where one has a fault."""
+        make = _Maker(row)
+        found: list[RowBase | None] = []
         first = {name: value for axis in axes for name, value in zip(axis.names, next(iter(axis)), strict=True)}
         for axis in axes:
-            for at, step in enumerate(axis):
-                if at >= _CHECKED_OF_AN_AXIS:
-                    break  # the rest are checked row by row
+            for at, step in enumerate(islice(axis, _CHECKED_OF_AN_AXIS)):  # the rest are checked row by row
                 record = make.record("", first | dict(zip(axis.names, step, strict=True)))
                 self._faults.lines = self._outline.lines | row.lines | _lines_at(row.space, axis, at)
-                sound = self._accepts(record.line, record.values, record.extra) is not None and sound
-        return sound
+                found.append(self._accepts(record.line, record.values, record.extra))
+        return None if None in found else found[0]
+
+
+def _with_pipeline(row: _Row, checked: RowBase) -> dict[str, Any]:
+    """The row's values with the pipeline that they mean, where no value of its space can change it."""
+    pipeline = getattr(checked, "pipeline", None)
+    if pipeline != "txt2img" or not _DECIDE_PIPELINE.isdisjoint(row.space.values):
+        return row.values
+    return row.values | {"pipeline": pipeline}
 
 
 def _lines_at(space: ParameterSpace, axis: Axis, at: int) -> dict[str, int]:
@@ -150,15 +171,15 @@ class _Maker:
     """Makes the records of one row."""
 
     def __init__(self, row: _Row) -> None:
-        self._row = row
-        self._own = row.space.own
+        self.row = row
+        self.own = row.space.own
 
     def record(self, number: str, found: dict[str, Any]) -> Produced:
         """The record of one combination. `number` tells it from the others in its id."""
-        row = self._row
-        if self._own:
-            extra = row.extra | {name: value for name, value in found.items() if name in self._own}
-            values = row.values | {name: value for name, value in found.items() if name not in self._own}
+        row, own = self.row, self.own
+        if own:
+            extra = row.extra | {name: value for name, value in found.items() if name in own}
+            values = row.values | {name: value for name, value in found.items() if name not in own}
         else:
             extra, values = row.extra, row.values | found
         row_id = values.get("id")
@@ -168,10 +189,10 @@ class _Maker:
         return Produced(row.line, values, extra or None, coordinates, row.template, row.key)
 
 
-def _numbered(axes: list[Axis]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _numbered(axes: list[Axis], with_ids: bool) -> Iterator[tuple[str, dict[str, Any]]]:
     """Every combination with its number, `-0-3-1`: its step on every axis, from 0, padded to sort.
 
-    An axis that gives ids itself has no number: its ids tell its steps apart.
+    An axis that gives ids itself has no number: its ids tell its steps apart. Without ids there are none.
     """
     if not axes:
         yield "", {}
@@ -179,8 +200,8 @@ def _numbered(axes: list[Axis]) -> Iterator[tuple[str, dict[str, Any]]]:
     *outer, last = axes
     names = last.names
     name = names[0] if len(names) == 1 else None
-    width = 0 if "id" in names else len(str(last.length - 1))
-    for number, found in _numbered(outer):
+    width = len(str(last.length - 1)) if with_ids and "id" not in names else 0
+    for number, found in _numbered(outer, with_ids):
         for at, step in enumerate(last):
             own = f"{number}-{at:0{width}d}" if width else number
             if name is not None:

@@ -57,6 +57,19 @@ def test_a_rows_value_wins_over_the_space_that_over_the_defaults_those_over_set(
     assert found.rows[4].coordinates == {"seed": 1}
 
 
+def test_a_default_of_the_command_line_that_the_document_has_as_well_is_a_warning(manifest: Reader) -> None:
+    found = manifest("a.yaml", "defaults:\n  steps: 2\nrows: [a]\n", defaults={"model": "tiny", "steps": 1})
+    assert [str(warning) for warning in found.faults.warnings.kept] == [
+        "line 2, steps = 2: the document gives this default itself, so that --set steps is not used"
+    ]
+
+
+def test_a_space_in_json_lines_is_a_warning(manifest: Reader) -> None:
+    found = manifest("a.jsonl", '{"prompt": "a", "space": {"seed": "1-3"}}\n{"prompt": "a", "space": "wide"}\n')
+    assert [warning.line for warning in found.faults.warnings.kept] == [1]
+    assert found.rows[1].row.extra == {"space": "wide"}
+
+
 def test_a_default_counts_where_the_pipeline_takes_it(manifest: Reader) -> None:
     content = "defaults: {strength: 0.5}\nrows: [a, {pipeline: img2img, image: a.png}]\n"
     found = manifest("a.yaml", content)
