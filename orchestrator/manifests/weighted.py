@@ -1,6 +1,6 @@
 """The prompts of rows with weights: what is wrong with them, and what A1111's `<lora:...>` in them asks for."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 from orchestrator.manifests.faults import Faults
@@ -9,7 +9,7 @@ from schemas.rows import Row, RowBase, StageBase, stage_field
 from services.prompts.a1111 import parse_a1111
 from services.prompts.compel_syntax import check_compel
 from services.prompts.lora_tags import take_tags
-from services.prompts.weighted import Remark
+from services.prompts.weighted import Remark, warning
 
 Drawn = TypeVar("Drawn", bound=RowBase | StageBase)
 
@@ -39,34 +39,33 @@ def _read(line: int, prefix: str, drawn: Drawn, weighting: Weighting | None, fau
     changes: dict[str, Any] = {}
     for field in ("prompt", "negative_prompt"):
         text = getattr(drawn, field)
-        if text is None:
+        if not text:
             continue
-        for remark in _remarks(field, text, weighting):
+        if weighting == "compel":
+            remarks = check_compel(text)
+        else:
+            left, loras, remarks = _untagged(field, text)
+            remarks += parse_a1111(left).remarks
+            if left != text:
+                changes = {"prompt": left} | _with_loras(line, prefix, drawn, loras, faults)
+        for remark in remarks:
             add = faults.add if remark.level == "fault" else faults.warn
             add(line, remark.message, field=prefix + field, value=text, kind=remark.kind)
-        if weighting == "a1111" and field == "prompt":
-            changes = _without_tags(line, prefix, drawn, text, faults)
     return cast(Drawn, drawn.model_copy(update=changes)) if changes else drawn
 
 
-def _remarks(field: str, text: str, weighting: Weighting) -> Iterator[Remark]:
-    if weighting == "compel":
-        yield from check_compel(text)
-        return
-    left, _, remarks = take_tags(text)
-    if field == "prompt":
-        yield from remarks
-    elif left != text:
-        message = "<lora:...> in a negative prompt is text, as in A1111"
-        yield Remark("warning", message, message)
-        left = text
-    yield from parse_a1111(left).remarks
+def _untagged(field: str, text: str) -> tuple[str, tuple[LoraUse, ...], tuple[Remark, ...]]:
+    """As `take_tags`; a negative prompt keeps its tags."""
+    left, loras, remarks = take_tags(text)
+    if field == "prompt" or left == text:
+        return left, loras, remarks
+    message = "<lora:...> in a negative prompt is text, as in A1111"
+    return text, (), (warning(message),)
 
 
-def _without_tags(line: int, prefix: str, drawn: RowBase | StageBase, text: str, faults: Faults) -> dict[str, Any]:
-    left, loras, _ = take_tags(text)
-    if left == text:
-        return {}
+def _with_loras(
+    line: int, prefix: str, drawn: RowBase | StageBase, loras: Sequence[LoraUse], faults: Faults
+) -> dict[str, Any]:
     uses: dict[str, LoraUse] = {use.name: use for use in drawn.loras or ()}
     for use in loras:
         if use.name in uses:
@@ -74,7 +73,7 @@ def _without_tags(line: int, prefix: str, drawn: RowBase | StageBase, text: str,
         uses[use.name] = use
     if len(uses) > MAX_ADAPTERS:
         faults.add(line, f"{len(uses)} LoRAs; at most {MAX_ADAPTERS}", field=f"{prefix}prompt", kind="too many LoRAs")
-    return {"prompt": left} | ({"loras": tuple(uses.values())} if loras else {})
+    return {"loras": tuple(uses.values())} if loras else {}
 
 
 def _embeddings_are_named(line: int, row: Row, faults: Faults) -> None:

@@ -20,6 +20,7 @@ _TOKEN = re.compile(
     r"|(?P<mark>[()\[\]:|])"
     r"|(?P<text>[^\\()\[\]:|]++)"
 )
+_MARKS = "\\()[]"
 _BREAK = re.compile(r"\bBREAK\b")
 _AND = re.compile(r"\bAND\b")
 _WHEN = re.compile(r"\s*\d*\.?\d+\s*")
@@ -46,6 +47,8 @@ class _Piece:
 
 def parse_a1111(prompt: str) -> WeightedPrompt:
     """Take a prompt apart. Never raises; time grows with the prompt's length alone."""
+    if not any(mark in prompt for mark in _MARKS):
+        return _finished([_Piece(prompt, literal=False)], {})
     reader = _Reader()
     for token in _TOKEN.finditer(prompt):
         reader.take(token)
