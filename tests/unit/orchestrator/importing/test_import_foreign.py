@@ -21,7 +21,6 @@ def test_a1111_in_png_and_jpeg(tmp_path: Path) -> None:
         "guidance_scale": 7.0,
         "seed": 42,
         "model": "dreamshaper_8",
-        "weighting": "a1111",
         "scheduler": "dpmpp_2m_karras",
         "width": 512,
         "height": 768,
