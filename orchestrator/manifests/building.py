@@ -58,14 +58,14 @@ class RowBuilder:
             pipeline = self._other_pipeline(line, pipeline, values)
             if pipeline is None:
                 return None
-        if "then" in values:
-            try:
-                values = values | {"then": given_stages(values["then"])}
-            except ValueError as error:
-                self._faults.add(line, str(error), field="then", value=values["then"])
-                return None
         defaults = self._defaults[pipeline]
         merged = defaults | values if defaults else values
+        if "then" in merged:
+            try:
+                merged = merged | {"then": given_stages(merged["then"])}
+            except ValueError as error:
+                self._faults.add(line, str(error), field="then", value=merged["then"])
+                return None
         if extra:
             merged["extra"] = extra
         try:

@@ -16,6 +16,7 @@ from schemas import keys
 from schemas.planned import InputImage, PlannedRow
 from schemas.units import units
 from services import jobs
+from services.image_metadata import carriers
 from tests.runner_steps import open_job
 from tests.small_mill import JOB, SmallMill, planned
 from workers.runner import run_task
@@ -183,6 +184,18 @@ def test_the_mask_of_a_stage_is_named_on_its_line(small_mill: SmallMill) -> None
         (INPUT_M, True),
         (None, False),
     ]
+
+
+def test_an_image_in_tiles_says_so(small_mill: SmallMill) -> None:
+    tiling = {"over": 100, "window": 64, "overlap": 8}
+    active = open_job(small_mill, [[planned(0, then=[LARGE | {"tiling": tiling}], keep="all")]])
+    run_task(active.message("0", 0), small_mill.place())
+    finalize(small_mill.store, JOB)
+    (lines,) = table(small_mill).values()
+    assert [line["tiled"] for line in lines] == [False, True]
+    record = carriers.read(small_mill.store.get(lines[1]["key"])).record
+    assert record is not None
+    assert record.recipe["then"][0]["tiling"] == tiling
 
 
 def test_a_retry_of_a_failed_chain_is_that_chain(small_mill: SmallMill) -> None:

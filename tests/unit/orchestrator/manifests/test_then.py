@@ -74,6 +74,29 @@ def test_other_tools_names_are_taken_as_in_rows(manifest: Reader) -> None:
     }
 
 
+def test_stages_stand_in_documents_too_and_in_their_defaults(manifest: Reader) -> None:
+    document = """
+    defaults:
+      then:
+        - {pipeline: upscale, cfg: 3, model: null}
+    rows:
+      - {prompt: a, space: {seed: 1-3}}
+      - prompt: b
+        then:
+          - {pipeline: img2img, denoising_strength: 0.5}
+          - {pipeline: upscale}
+    """
+    found = manifest("a.yaml", document)
+    assert found.texts == []
+    assert [[stage.pipeline for stage in authored.row.then] for authored in found.rows] == [
+        ["upscale"],
+        ["upscale"],
+        ["upscale"],
+        ["img2img", "upscale"],
+    ]
+    assert found.rows[0].row.then[0].guidance_scale == 3
+
+
 def test_masks_of_stages_are_inputs_of_the_row(manifest: Reader) -> None:
     (authored,) = manifest("a.jsonl", line(*CHAIN)).rows
     assert input_addresses(authored.row) == {"then[1].mask": "masks/m.png"}
