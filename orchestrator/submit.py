@@ -116,4 +116,4 @@ def _spec(request: SubmitRequest, settings: Settings) -> JobSpec:
 
 
 def _source_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name)[:100] or "manifest"
+    return re.sub(r"[^\w.-]+", "_", name).strip(".")[:100] or "manifest"

@@ -153,6 +153,8 @@ def _tell(report: dict[str, Any]) -> None:
         size = f", {source['bytes'] / 1e9:.2f} GB" if source["bytes"] else ""
         detail = f": {source['detail']}" if source["detail"] else ""
         click.echo(f"           {source['state']}  {source['source']}{size}{detail}")
+        if source["moves"]:
+            click.echo(f"           {source['moves']}")
     for pipeline, seconds in report.get("rendered_seconds", {}).items():
         click.echo(f"           rendered one step of {pipeline} in {seconds} s")
     if report.get("error"):

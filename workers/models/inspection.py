@@ -1,5 +1,6 @@
 """Whether a model is on this machine, without loading it and without a network."""
 
+import re
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
@@ -13,6 +14,7 @@ from workers.models.adapter_files import AdapterKind, local_file
 from workers.models.folders import ModelFolder, needs_weights, read_folder
 from workers.models.sources import pull_hint
 
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 WORKER_HINT = "pip install 'promptmill[worker]'"
 
 
@@ -25,6 +27,7 @@ class SourceReport(Frozen):
     path: str | None = None
     revision: str | None = None
     bytes: int | None = Field(None, description="size of the weights that would be loaded")
+    moves: str = Field("", description="of the hub: why another pull may bring other files, and how to pin these")
 
 
 class ModelReport(Frozen):
@@ -34,6 +37,19 @@ class ModelReport(Frozen):
     ready: bool
     sources: tuple[SourceReport, ...]
     hint: str = ""
+
+
+def why_it_moves(revision: str | None, cached: str | None) -> str:
+    """What a hub source that names no commit means for results that are to be made again; empty where it names one.
+
+    Args:
+        revision: what the catalogue says.
+        cached: the commit that is on this machine, where it is known.
+    """
+    if revision is not None and _COMMIT.fullmatch(revision):
+        return ""
+    told = f"{revision or 'main'} is a branch: its files can change"
+    return f'{told}; pin what is here with revision = "{cached}"' if cached and _COMMIT.fullmatch(cached) else told
 
 
 def inspect_model(alias: str, entry: ModelEntry) -> ModelReport:
@@ -67,7 +83,8 @@ def _inspect_file(entry: AdapterEntry) -> SourceReport:
     if path is None:
         return SourceReport(source=entry.source, state="missing", detail="not on this machine")
     size = path.stat().st_size
-    return SourceReport(source=entry.source, state="ready", path=str(path), revision=revision, bytes=size)
+    moves = why_it_moves(entry.revision, revision) if kind == "hub" else ""
+    return SourceReport(source=entry.source, state="ready", path=str(path), revision=revision, bytes=size, moves=moves)
 
 
 def _on_hub(place: str, entry: AdapterEntry) -> tuple[Path | None, str | None]:
@@ -86,14 +103,15 @@ def _inspect(source: str, entry: ModelEntry) -> SourceReport:
     kind, place = parse_source(source)
     if kind == "builtin":
         return _builtin(source)
+    moves = why_it_moves(entry.revision, None) if kind == "hub" else ""
     try:
         folder = _folder(kind == "hub", place, entry)
     except ModelUnavailable as error:
-        return SourceReport(source=source, state="broken", detail=error.message)
+        return SourceReport(source=source, state="broken", detail=error.message, moves=moves)
     except ImportError:
         return SourceReport(source=source, state="missing", detail=f"needs huggingface_hub: {WORKER_HINT}")
     if folder is None:
-        return SourceReport(source=source, state="missing", detail="not on this machine")
+        return SourceReport(source=source, state="missing", detail="not on this machine", moves=moves)
     faults = folder.faults()
     return SourceReport(
         source=source,
@@ -101,6 +119,7 @@ def _inspect(source: str, entry: ModelEntry) -> SourceReport:
         detail="; ".join(faults),
         path=str(folder.path),
         revision=folder.revision,
+        moves=why_it_moves(entry.revision, folder.revision) if kind == "hub" else "",
         bytes=sum(folder.weight_bytes(part) for part in folder.components if needs_weights(part)),
     )
 
