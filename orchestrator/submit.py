@@ -116,4 +116,5 @@ def _spec(request: SubmitRequest, settings: Settings) -> JobSpec:
 
 
 def _source_name(name: str) -> str:
-    return re.sub(r"[^\w.-]+", "_", name).strip(".")[:100] or "manifest"
+    made = re.sub(r"[^\w.-]+", "_", name)[:100]
+    return made if made.strip(".") else "manifest"  # `..` would be a step up to whoever copies the bucket to a disk

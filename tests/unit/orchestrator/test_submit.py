@@ -177,3 +177,13 @@ def test_a_name_that_is_no_key_is_made_one(
     assert [key for key in memory_store.objects if "/source/manifest/" in key] == [
         keys.source("job", ".._.._my_prompts_.jsonl")
     ]
+
+
+@pytest.mark.parametrize("name", ["..", ".", "", "..."])
+def test_a_name_of_dots_is_none(
+    memory_store: MemoryStore, catalogue: Catalogue, settings: Settings, tmp_path: Path, name: str
+) -> None:
+    manifest(tmp_path, ROWS).rename(tmp_path / "m.jsonl")
+    submit(memory_store, catalogue, settings, request(tmp_path / "m.jsonl", name=name or None))
+    (key,) = [key for key in memory_store.objects if "/source/manifest/" in key]
+    assert key.rpartition("/")[2] in ("manifest", "m.jsonl")
