@@ -78,6 +78,7 @@ def test_the_manifest_that_import_makes_of_an_exact_run_renders_the_same_bytes(m
 
 
 @pytest.mark.engine
+@pytest.mark.timeout(240)
 def test_rerender_makes_the_same_bytes_of_an_image_alone(mill: Mill) -> None:
     mill.orchestrator()
     mill.worker(engine="diffusers", OMP_NUM_THREADS="1")
