@@ -248,10 +248,14 @@ def load_settings(**overrides: Any) -> Settings:
     try:
         return Settings(**_without_none(overrides))
     except ValidationError as error:
-        lines = [f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in error.errors()]
+        lines = [f"{'.'.join(str(part) for part in fault['loc'])}: {_said(fault['msg'])}" for fault in error.errors()]
         raise SettingsError("settings: " + "; ".join(lines), hint=hint) from None
     except (ValueError, OSError) as error:  # promptmill.toml is not TOML, or a section in the environment not JSON
         raise SettingsError(f"settings: {error}", hint=hint) from None
+
+
+def _said(message: str) -> str:
+    return message.removeprefix("Value error, ")  # pydantic's words around ours
 
 
 def _without_none(values: dict[str, Any]) -> dict[str, Any]:

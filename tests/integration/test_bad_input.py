@@ -77,7 +77,7 @@ def nobody() -> str:
     ("variable", "value", "arguments", "status", "message"),
     [
         ("PROMPTMILL_REDIS__URL", "redis://{nobody}/0", ["workers"], 4, "Redis at {nobody} does not answer"),
-        ("PROMPTMILL_REDIS__URL", "http://nonsense", ["workers"], 2, "redis.url cannot be used"),
+        ("PROMPTMILL_REDIS__URL", "http://nonsense", ["workers"], 2, "redis.url: expected redis://"),
         ("PROMPTMILL_S3__BUCKET", "no-such-bucket", ["submit", "good.txt"], 4, "does not exist"),
         ("PROMPTMILL_S3__SECRET_ACCESS_KEY", "wrong", ["submit", "good.txt"], 4, "refused"),
         ("PROMPTMILL_S3__CONNECTIONS", "many", ["list"], 2, "s3.connections"),
