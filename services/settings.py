@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -60,6 +60,14 @@ class RedisSettings(_Section):
     signing_key: SecretStr | None = Field(
         None, min_length=16, description="signs task messages; workers that have one refuse messages without it"
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_is_none_given(cls, values: Any) -> Any:
+        """Compose files and shells pass a variable that nobody set as an empty one."""
+        if isinstance(values, dict) and values.get("url") == "":
+            return {name: value for name, value in values.items() if name != "url"}
+        return values
 
     @field_validator("url")
     @classmethod

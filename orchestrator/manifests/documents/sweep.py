@@ -132,7 +132,9 @@ class Sweeper:
             count *= axis.length
         self._made += count
         if self._made > self._most:
-            message = f"{self._made:,} rows up to here; at most {self._most:,} are accepted (manifest.max_rows)"
+            message = (
+                f"more than {self._most:,} rows, {self._made:,} up to here: split the manifest (or manifest.max_rows)"
+            )
             self._faults.add(row.line, message)
             return False
         return True
@@ -140,8 +142,11 @@ class Sweeper:
     def _checked(self, row: _Row, axes: list[Axis]) -> RowBase | None:
         """Try every value once, beside the first of all other axes. One of the rows; None where one has a fault."""
         make = _Maker(row)
-        found: list[RowBase | None] = []
         first = {name: value for axis in axes for name, value in zip(axis.names, next(iter(axis)), strict=True)}
+        if not axes:  # the row has a value of its own for all of them
+            only = make.record("", first)
+            return self._accepts(only.line, only.values, only.extra)
+        found: list[RowBase | None] = []
         for axis in axes:
             for at, step in enumerate(islice(axis, _CHECKED_OF_AN_AXIS)):  # the rest are checked row by row
                 record = make.record("", first | dict(zip(axis.names, step, strict=True)))

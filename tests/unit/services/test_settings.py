@@ -7,7 +7,7 @@ from pydantic import SecretStr
 
 from schemas.errors import SettingsError
 from services.local_state import publish_services
-from services.settings import S3Settings, as_environment, load_settings
+from services.settings import RedisSettings, S3Settings, as_environment, load_settings
 
 TOML = """
 data_dir = "toml"
@@ -41,6 +41,12 @@ class TestOrder:
         monkeypatch.setenv("PROMPTMILL_S3__BUCKET", "env")
         settings = load_settings()
         assert (settings.s3.bucket, settings.s3.region, settings.dispatch.task_rows) == ("env", "toml", 7)
+
+    def test_an_empty_address_of_redis_counts_as_none_given(
+        self, no_settings: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("PROMPTMILL_REDIS__URL", "")
+        assert load_settings().redis == RedisSettings()
 
     def test_a_flag_beats_the_environment(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PROMPTMILL_S3__BUCKET", "env")

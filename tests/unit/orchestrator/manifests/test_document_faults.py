@@ -107,7 +107,10 @@ from orchestrator.manifests import ReadLimits
         (
             "space: {seed: 1-10000000, steps: 1-1000}\nrows: [x]\n",
             [
-                "line 2: 10,000,000,000 rows up to here; at most 100,000,000 are accepted (manifest.max_rows)",
+                (
+                    "line 2: more than 100,000,000 rows, 10,000,000,000 up to here: "
+                    "split the manifest (or manifest.max_rows)"
+                ),
             ],
         ),
         (
