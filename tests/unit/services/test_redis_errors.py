@@ -80,7 +80,7 @@ def test_a_place_is_host_and_port(url: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["http://host", "host:6379", "", "redis://", "unix:///run/redis.sock", "redis://host:x/0", "redis://:1can/ary@host/0",
+    ["http://host", "host:6379", "redis://", "unix:///run/redis.sock", "redis://host:x/0", "redis://:1can/ary@host/0",
      "redis://:can#ary@host/0", "redis://:can/ary@host:6379/0", "redis://user:7/canary@host:6379/0"],
 )  # fmt: skip
 def test_an_address_that_is_none_is_a_wrong_setting_and_nothing_of_it_is_told(url: str) -> None:
