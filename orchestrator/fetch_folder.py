@@ -5,6 +5,7 @@ nothing that looks like an image and is none.
 """
 
 import hashlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -44,8 +45,16 @@ class FetchFolder:
         check_folder(path, job)
         with local_disk(path):
             self._private.mkdir(parents=True, exist_ok=True)
-            (self._private / "job").write_text(job)
+            self._sign(job)
             self._remove_leftovers()
+
+    def _sign(self, job: str) -> None:
+        """Write down whose images these are: whole or not at all, as a full disk would leave half a name."""
+        name = self._private / "job"
+        if not name.exists():
+            half = self._private / f"job-{os.getpid()}.part"
+            half.write_text(job)
+            half.replace(name)
 
     def _remove_leftovers(self) -> None:
         old = time.time() - _LEFTOVER_SECONDS  # younger ones may belong to a fetch that still runs

@@ -40,6 +40,8 @@ def retry(store: ObjectStore, ledger: Ledger, job: str, *, error_classes: Collec
         raise JobConflict(f"job {job} was cancelled", hint="submit the manifest again under another id")
     rounds = jobs.read_rounds(store, document)
     if not _has_ended(store, ledger, document, rounds):
+        with suppress(LedgerUnavailable):  # an earlier retry may have been killed before it said so
+            ledger.announce(job)
         raise JobConflict(
             f"job {job} is still running; its failed rows can be retried when it has ended",
             hint=f"promptmill status {job} --watch",

@@ -26,13 +26,16 @@ from services.settings import DispatchSettings
 
 log = logging.getLogger(__name__)
 LEASE_OF_THE_DISPATCHER = 30.0
+ORCHESTRATOR = "orchestrator"  # as a lease's worker
 
 
 def recover(active: ActiveJob, flights: list[Flight], now: int, ledger: Ledger) -> list[Loss]:
     """Publish again what was lost. `now` is Redis' clock in ms. Returns the losses, for the record."""
     lost = []
     for flight in flights:
-        if flight.token and flight.expiry < now:
+        if flight.token and flight.expiry < now and flight.worker == ORCHESTRATOR:
+            ledger.give_back(active.job, flight.member, flight.token)  # killed over a verdict: no fault of the row
+        elif flight.token and flight.expiry < now:
             error = f"worker {flight.worker} was lost"
             losses = ledger.lose(active.job, flight.member, flight.token, error=error)
             failpoint("dispatch.lost")
@@ -84,7 +87,7 @@ def isolate(active: ActiveJob, ledger: Ledger, settings: DispatchSettings) -> bo
 
 
 def _fail_as_poison(active: ActiveJob, ledger: Ledger, member: str, losses: int, error: str) -> bool:
-    lease = ledger.lease(active.job, member, worker="orchestrator", seconds=LEASE_OF_THE_DISPATCHER)
+    lease = ledger.lease(active.job, member, worker=ORCHESTRATOR, seconds=LEASE_OF_THE_DISPATCHER)
     if lease.answer != "granted":
         return False
     failpoint("poison.leased")
@@ -100,7 +103,7 @@ def _fail_as_poison(active: ActiveJob, ledger: Ledger, member: str, losses: int,
             error_class="poison", message=f"ended its worker {losses} times when alone: {error}", attempts=losses
         ),
         token=lease.token,
-        worker="orchestrator",
+        worker=ORCHESTRATOR,
         finished_at=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     jobs.write_piece(active.store, keys.piece(active.job, record.part, task, lease.token, 0), [line])

@@ -1,9 +1,10 @@
 """A mill whose processes reach Redis and the store through proxies, with failpoints, and with a Redis that can die."""
 
 import os
+import re
 import signal
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal
@@ -99,6 +100,7 @@ class FaultMill(Mill):
     """A mill that can be broken in every way that the suite asks for. The test itself looks past the proxies."""
 
     poll_seconds = 0.2
+    command_seconds = PATIENCE
 
     def __init__(
         self,
@@ -196,6 +198,20 @@ class FaultMill(Mill):
         """kill -9 of a worker process and its group: its pool child goes too, the fleet stays."""
         os.killpg(self.worker_process(name).pid, signal.SIGKILL)
 
+    def stop_at_work(self, name: str, job: str, *, dead: Collection[str] = ()) -> psutil.Process:
+        """SIGSTOP of a worker's pool child while it holds a task, and so keeps it. `dead`: holders that are no more."""
+        child = self.pool_child(name)
+
+        def stopped() -> bool:
+            child.suspend()
+            if self.holders(job) - set(dead):
+                return True
+            child.resume()  # it was between two tasks
+            return False
+
+        self.until(stopped, what=f"a task in the hands of {name}")
+        return child
+
     @contextmanager
     def redis_down(self) -> Iterator[None]:
         """Redis is killed for the time of the block, and started again with what its log holds."""
@@ -208,6 +224,10 @@ class FaultMill(Mill):
     def in_flight(self, job: str) -> set[str]:
         """Members that are leased at this moment."""
         return {flight.member for flight in self.client.ledger.flights(job) if flight.token}
+
+    def holders(self, job: str) -> set[str]:
+        """Workers that hold a task of a job at this moment."""
+        return {flight.worker for flight in self.client.ledger.flights(job) if flight.token}
 
     def wait_for_lease(self, job: str) -> set[str]:
         """Wait until a worker is at work on a job."""
@@ -229,6 +249,10 @@ class FaultMill(Mill):
     def lease_token(self, job: str, member: str) -> str:
         """The token that holds a member's lease, or nothing."""
         return next((found.token for found in self.client.ledger.flights(job) if found.member == member), "")
+
+    def losses(self, job: str) -> int:
+        """Leases of a job that orchestrators counted as lost."""
+        return len(re.findall(rf"\b{job}: task \S+ worker \S+ was lost \(loss", self.logs()))
 
     def log(self, name: str) -> str:
         """What one process logged."""

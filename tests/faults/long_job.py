@@ -64,14 +64,14 @@ def main() -> int:
     parser.add_argument("--workers", type=int, default=3)
     parser.add_argument("--pause", type=float, default=10, help="seconds between two kills")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--flat", action="store_true", help="pictures without a model, to try the script")
+    parser.add_argument("--flat", action="store_true", help="pictures without a model, 13 a second")
     parser.add_argument("--folder", type=Path, help="where logs and objects go; kept")
     asked = parser.parse_args()
     folder = asked.folder or Path(tempfile.mkdtemp(prefix="promptmill-long-"))
     with GuardedProcesses() as processes:
         services = FaultServices(folder / "services", processes)
         mill = FaultMill(services, processes, folder, "long", variables={})  # leases and graces as a user has them
-        variables = PIECES | ({"PROMPTMILL_FLAT_STEP_SECONDS": "0.05"} if asked.flat else {})
+        variables = PIECES | ({"PROMPTMILL_FLAT_STEP_SECONDS": "0.3"} if asked.flat else {})
         plant = Plant(mill, random.Random(asked.seed), LEASE_SECONDS, FLAT if asked.flat else TINY, variables)
         plant.add_orchestrator()
         for _ in range(asked.workers):

@@ -1,5 +1,6 @@
 """A full disk of a worker, of the orchestrator or of the user who fetches: told, waited for or gone on with."""
 
+import os
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -25,12 +26,13 @@ class SmallDisk:
             ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], check=True, capture_output=True
         )
 
-    def fill(self) -> None:
-        """Take every byte that is left."""
+    def fill(self, *, leave: int = 0) -> None:
+        """Take every byte that is left, but for some."""
         with suppress(OSError), (self.folder / "filler").open("ab", buffering=0) as file:
             while file.write(b"x" * 4096):
                 pass
         assert shutil.disk_usage(self.folder).free == 0
+        os.truncate(self.folder / "filler", (self.folder / "filler").stat().st_size - leave)
 
     def free(self) -> None:
         """Give them back."""
@@ -64,7 +66,7 @@ def test_a_worker_whose_disk_is_full_goes_on(mill: FaultMill, disk: SmallDisk) -
 
 
 def test_a_job_whose_orchestrator_has_no_room_for_its_tables_waits_for_room(mill: FaultMill, disk: SmallDisk) -> None:
-    disk.fill()
+    disk.fill(leave=8192)  # enough to look like a folder for temporary files
     mill.orchestrator(TMPDIR=str(disk.folder))
     mill.worker("w")
     mill.submit(prompts(100), "tables")

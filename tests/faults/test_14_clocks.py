@@ -61,8 +61,8 @@ def test_commands_of_clients_with_different_clocks_count_in_the_order_in_which_t
     mill: FaultMill, clock: Path
 ) -> None:
     mill.orchestrator()
-    mill.worker("w", **SLOW_STEPS)
-    mill.submit(prompts(400), "order")
+    mill.worker("w", PROMPTMILL_FLAT_STEP_SECONDS="0.5")
+    mill.submit(prompts(3000), "order")  # far more than are rendered meanwhile
     mill.wait_for_images("order", 8)
     mill.command("pause", "order", **moved(clock, OFF))
     mill.until(lambda: mill.client.status("order").state == "paused", what="the pause")

@@ -39,6 +39,7 @@ class Mill:
     """Starts and ends processes against one Redis and one store; everything ends with `processes`."""
 
     poll_seconds = 0.05
+    command_seconds = 90.0
 
     def __init__(self, settings: Settings, processes: GuardedProcesses, folder: Path) -> None:
         self.settings = settings
@@ -97,7 +98,7 @@ class Mill:
             env=self.environment | variables,
             capture_output=True,
             text=True,
-            timeout=90,
+            timeout=self.command_seconds,
             cwd=self.folder,
         )
         assert not check or found.returncode == 0, found.stderr
