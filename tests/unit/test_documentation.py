@@ -18,7 +18,7 @@ from services.settings_names import all_settings, unknown_names
 
 ROOT = Path(__file__).parents[2]
 PAGES = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "examples/README.md"]
-PAGES += ["docs/commands.md", "docs/configuration.md", "docs/security.md", "docs/manifest.md"]
+PAGES += ["docs/commands.md", "docs/configuration.md", "docs/security.md", "docs/reliability.md", "docs/manifest.md"]
 README = (ROOT / "README.md").read_text()
 MANIFEST = (ROOT / "docs" / "manifest.md").read_text()
 
