@@ -190,6 +190,6 @@ class RenderFailed(RowError):
 
 
 class PoisonRow(RowError):
-    """The row ended its worker three times when it was alone."""
+    """The row ended its worker, or broke off its task, three times when it was alone."""
 
     error_class = "poison"

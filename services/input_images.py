@@ -103,7 +103,10 @@ def check_local_image(path: Path, limits: ImageLimits) -> ImageFacts:
         raise InvalidInput(f"cannot be read: {getattr(error, 'strerror', None) or error}") from None
     image, name = _open(data, limits)
     width, height = image.size[::-1] if _orientation(image) in _SIDEWAYS else image.size
+    palette = image.mode == "P"
     _check_whole(image, name, data)
+    if palette:  # that it fits its pixels shows when it is applied
+        open_image(data, limits)
     return ImageFacts(width, height, name, hashlib.sha256(data).hexdigest(), len(data))
 
 
@@ -116,10 +119,7 @@ def open_image(data: bytes, limits: ImageLimits) -> Image.Image:
     Raises:
         InvalidInput: too large, not an accepted image, animated, or damaged.
     """
-    image = _eight_bits(_decoded(data, limits))
-    if image.has_transparency_data:
-        return _on(image, "white").convert("RGB")
-    return image.convert("RGB")
+    return _decoded(data, limits, "white", "RGB")
 
 
 def open_mask(data: bytes, limits: ImageLimits) -> Image.Image:
@@ -128,10 +128,7 @@ def open_mask(data: bytes, limits: ImageLimits) -> Image.Image:
     Raises:
         InvalidInput: too large, not an accepted image, animated, or damaged.
     """
-    image = _eight_bits(_decoded(data, limits))
-    if image.has_transparency_data:
-        return _on(image, "black").convert("L")
-    return image.convert("L")
+    return _decoded(data, limits, "black", "L")
 
 
 def check_mask_matches(image: tuple[int, int], mask: tuple[int, int]) -> None:
@@ -221,14 +218,19 @@ def _what_it_is(data: bytes) -> str:
     return "a file of unknown kind" if "\0" in text else "a text file"
 
 
-def _decoded(data: bytes, limits: ImageLimits) -> Image.Image:
-    image, name = _open(data, limits)
+def _decoded(data: bytes, limits: ImageLimits, ground: str, mode: str) -> Image.Image:
+    """The image as it is seen, transparency on the ground's colour. Damage can show as late as in a conversion: of a
+    palette that is missing, for one.
+    """
+    file, name = _open(data, limits)
     try:
-        orientation = _orientation(image)
-        image.load()
+        orientation = _orientation(file)
+        file.load()
+        image = file.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else file
+        image = _eight_bits(image)
+        return (_on(image, ground) if image.has_transparency_data else image).convert(mode)
     except Exception as error:
         raise _damaged(name, error) from None
-    return image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
 
 
 def _check_whole(image: ImageFile.ImageFile, name: str, data: bytes) -> None:

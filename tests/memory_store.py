@@ -16,7 +16,8 @@ Fault = Callable[[str, str], ServiceError | None]
 
 
 class MemoryStore(ObjectStore):
-    """`fault` is asked before every verb, with its name and the key; what it returns is raised.
+    """`fault` is asked before every verb, with its name and the key; what it returns is raised. `lost_reply` is asked
+    once a put is done: what is raised then went well all the same.
 
     `now` is the store's clock, in seconds since 1970; it stands still until a test moves it.
     """
@@ -25,6 +26,7 @@ class MemoryStore(ObjectStore):
         self.objects: dict[str, bytes] = {}
         self.asked: list[tuple[str, str]] = []
         self.fault: Fault = lambda verb, key: None
+        self.lost_reply: Fault = lambda verb, key: None
         self.now = 1_800_000_000.0
         self.uploads: list[UnfinishedUpload] = []
         self._modified: dict[str, float] = {}
@@ -75,6 +77,9 @@ class MemoryStore(ObjectStore):
         self._ask("put", key)
         self.objects[key] = bytes(data)
         self._modified[key] = self.now
+        error = self.lost_reply("put", key)
+        if error is not None:
+            raise error
 
     def put_file(self, key: str, path: Path, content_type: str = "application/octet-stream") -> None:
         self.put(key, path.read_bytes())

@@ -141,24 +141,29 @@ class Committer:
         """
         if wait:
             futures.wait([upload for entry in self._open.values() for upload in entry.uploads.values()])
-        lines = [*self._failed]
-        for index, entry in list(self._open.items()):
-            if entry.is_ready:
-                lines.append(self._done_line(entry))
-                del self._open[index]
-        if lines:
-            message = self._message
-            key = keys.piece(message.job, message.part, message.task, self._token, self._pieces)
-            failpoint("commit.imaged")
-            jobs.write_piece(self._store, key, lines)
-            failpoint("commit.written")
-            self._pieces += 1
-            self._failed.clear()
-            self.committed.update((line.index, line) for line in lines)
+        failed = [*self._failed]
+        done = [self._done_line(entry) for entry in self._open.values() if entry.is_ready]
+        if failed or done:
+            self._write_piece([*failed, *done])
+            del self._failed[: len(failed)]
         self._written = time.monotonic()
         self._on_progress()
         if wait:
             self.check()
+
+    def _write_piece(self, lines: list[ResultLine]) -> None:
+        """Its number is used up before it is sent: a PUT that seems to fail may be in the store all the same, and no
+        piece is ever overwritten. Its rows are let go only after it, so that another piece takes them.
+        """
+        message, number = self._message, self._pieces
+        self._pieces += 1
+        failpoint("commit.imaged")
+        key = keys.piece(message.job, message.part, message.task, self._token, number)
+        jobs.write_piece(self._store, key, lines)
+        failpoint("commit.written")
+        for line in lines:
+            self._open.pop(line.index, None)
+            self.committed[line.index] = line
 
     def check(self) -> None:
         """Raise what an upload raised in the background."""
@@ -230,21 +235,21 @@ class Committer:
         self, entry: OpenRow, slot: Slot, image: Rendered, batch_size: int, place: int, render: RenderInfo
     ) -> bytes:
         height, width = image.pixels.shape[:2]
-        record = image_record(
-            entry.row,
-            number=slot.number,
-            seed=slot.seed,
-            width=width,
-            height=height,
-            batch_size=batch_size,
-            slot=place,
-            inputs=entry.inputs,
-            render=render,
-            before=slot.before,
-            stage_masks=entry.stage_masks,
-            version=self._version,
-        )
         try:
+            record = image_record(
+                entry.row,
+                number=slot.number,
+                seed=slot.seed,
+                width=width,
+                height=height,
+                batch_size=batch_size,
+                slot=place,
+                inputs=entry.inputs,
+                render=render,
+                before=slot.before,
+                stage_masks=entry.stage_masks,
+                version=self._version,
+            )
             return encode(image.pixels, slot.row, record)
         except RowError:
             raise

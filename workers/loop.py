@@ -77,7 +77,7 @@ class Loop:
         started = time.monotonic()
         try:
             parts = self._apart(batch)
-            images = self._rendered(batch) if len(parts) == 1 else []
+            images, infos = self._rendered(batch) if len(parts) == 1 else ([], {})
         except (OutOfMemory, RenderFailed) as error:
             if len(batch) == 1:
                 self._committer.fail(batch[0].row, error, stage=batch[0].stage)
@@ -99,13 +99,9 @@ class Loop:
                 self.render(part, take)
             return
         share = (time.monotonic() - started) / len(batch)
-        infos: dict[Weighting | None, RenderInfo] = {}  # all else that an info tells is in the batch key
         for place, (slot, image) in enumerate(zip(batch, images, strict=True)):
             self._tell(slot)
-            weighting = slot.row.weighting
-            if weighting not in infos:
-                infos[weighting] = self._renderer.info(slot.row)
-            take(Made(slot, image, len(batch), place, infos[weighting], share))
+            take(Made(slot, image, len(batch), place, infos[slot.row.weighting], share))
         failpoint("worker.rendered")
 
     def _apart(self, batch: list[Slot]) -> list[list[Slot]]:
@@ -114,9 +110,15 @@ class Loop:
             return [batch]
         return self._asked(batch, lambda: self._renderer.apart(batch))
 
-    def _rendered(self, batch: list[Slot]) -> list[Rendered]:
-        """As the engine room."""
-        return self._asked(batch, lambda: self._renderer.render(batch, self._keeper.step))
+    def _rendered(self, batch: list[Slot]) -> tuple[list[Rendered], dict[Weighting | None, RenderInfo]]:
+        """As the engine room, and what it tells of them: all but the weighting is in the batch key."""
+
+        def ask() -> tuple[list[Rendered], dict[Weighting | None, RenderInfo]]:
+            images = self._renderer.render(batch, self._keeper.step)
+            rows = {slot.row.weighting: slot.row for slot in batch}
+            return images, {weighting: self._renderer.info(row) for weighting, row in rows.items()}
+
+        return self._asked(batch, ask)
 
     def _asked(self, batch: list[Slot], ask: Callable[[], Answer]) -> Answer:
         """The engine room's answer, with the model loaded. What no engine should raise is a failed render too, or one

@@ -19,6 +19,7 @@ from schemas.errors import (
     InvalidInput,
     LedgerUnavailable,
     ObjectMissing,
+    RowError,
     ServiceError,
     UnreadableObject,
 )
@@ -41,6 +42,7 @@ from workers.stages import Stages
 
 log = logging.getLogger(__name__)
 RowsDone = Literal["counted", "given_back", "refused"]
+_Outcome = tuple[list[PlannedRow], list[ResultLine]]
 INPUT_READERS = 4
 ROWS_AHEAD = 8  # rows whose inputs are read while earlier ones render
 COUNT_PATIENCE_SECONDS = 60.0
@@ -67,7 +69,8 @@ class Workplace:
 def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
     """Render what a message names, unless somebody else did or does.
 
-    Never raises for what a row, the store or Redis did: a task that cannot be finished is given back.
+    Never raises for what a row, the store or Redis did: a task that cannot be finished is given back. What nobody
+    foresaw counts as a loss, so that it does not come back for ever.
     """
     failpoint("worker.received")
     token = _lease(message, place)
@@ -84,26 +87,49 @@ def run_task(message: TaskMessage, place: Workplace) -> RowsDone:
         stopping=place.stopping,
     )
     started = time.monotonic()
-    delay, trouble, suspect, elsewhere = 0.0, "", False, False
     failpoint("worker.leased")
     with keeper:
-        try:
-            outcome = _render(message, token, place, keeper)
-        except ServiceError as error:
-            outcome, delay, trouble = None, OUTAGE_DELAY_SECONDS, error.message
-            suspect, elsewhere = isinstance(error, ObjectMissing | UnreadableObject), isinstance(error, ModelElsewhere)
+        outcome, trouble = _attempt(message, token, place, keeper)
         if outcome is not None:
             counted = _count(message, outcome, place, keeper)
             told = "counted" if counted else "committed, and left to be counted,"
             log.info("%s job=%s task=%s seconds=%.2f", told, message.job, message.member, time.monotonic() - started)
             return "counted"
     # After the keeper has ended: a renewal that came later would take the lease up again, for nobody.
-    level = logging.ERROR if trouble else logging.INFO
-    log.log(level, "given back job=%s task=%s: %s", message.job, message.member, trouble or keeper.reason)
-    _give_back(message, token, place, delay, trouble, suspect=suspect)
-    if elsewhere:
+    level = logging.ERROR if trouble.text else logging.INFO
+    log.log(level, "given back job=%s task=%s: %s", message.job, message.member, trouble.text or keeper.reason)
+    _give_back(message, token, place, trouble)
+    if trouble.elsewhere:
         place.stopping.wait(ELSEWHERE_SECONDS)  # or this worker would take them all first, only to give them back
     return "given_back"
+
+
+@dataclass(frozen=True)
+class _Trouble:
+    """Why a task ended early, where nobody asked for it.
+
+    Attributes:
+        unforeseen: it counts as a loss.
+    """
+
+    text: str = ""
+    delay: float = 0.0
+    suspect: bool = False
+    elsewhere: bool = False
+    unforeseen: bool = False
+
+
+def _attempt(
+    message: TaskMessage, token: str, place: Workplace, keeper: LeaseKeeper
+) -> tuple[_Outcome | None, _Trouble]:
+    try:
+        return _render(message, token, place, keeper), _Trouble()
+    except ServiceError as error:
+        suspect, elsewhere = isinstance(error, ObjectMissing | UnreadableObject), isinstance(error, ModelElsewhere)
+        return None, _Trouble(error.message, OUTAGE_DELAY_SECONDS, suspect, elsewhere)
+    except Exception as error:
+        log.exception("task %s of %s broke off", message.member, message.job)
+        return None, _Trouble(f"{type(error).__name__}: {error}", unforeseen=True)
 
 
 def _lease(message: TaskMessage, place: Workplace) -> str | None:
@@ -119,9 +145,7 @@ def _lease(message: TaskMessage, place: Workplace) -> str | None:
     return lease.token
 
 
-def _render(
-    message: TaskMessage, token: str, place: Workplace, keeper: LeaseKeeper
-) -> tuple[list[PlannedRow], list[ResultLine]] | None:
+def _render(message: TaskMessage, token: str, place: Workplace, keeper: LeaseKeeper) -> _Outcome | None:
     """Rows and their outcomes, or None where some rows have none yet."""
     rows = jobs.read_rows(place.store, message)
     known = jobs.task_outcomes(place.store, message.job, message.part, message.task)
@@ -149,7 +173,7 @@ def _render(
                     break
         except Interrupted:
             log.info("task %s of %s interrupted: %s", message.member, message.job, keeper.reason)
-        except (DeviceLost, ServiceError):
+        except (DeviceLost, Exception):
             with suppress(ServiceError):  # the process must end, whatever the store says
                 committer.write(wait=True)  # what is finished stays so
             raise
@@ -188,17 +212,25 @@ def _loaded(rows: Sequence[PlannedRow], place: Workplace, committer: Committer) 
             try:
                 loaded = future.result()
                 check_output(loaded.row, place.max_pixels)
-                yield loaded
-            except InvalidInput as error:
-                committer.fail(row, error)
+            except ServiceError:
+                raise
+            except Exception as error:  # whatever a file may do: it is one row's
+                committer.fail(row, _bad_input(row, error))
+                continue
+            yield loaded
     finally:
         # Not waited for: a task that is left early has finished rows to commit.
         readers.shutdown(wait=False, cancel_futures=True)
 
 
-def _count(
-    message: TaskMessage, outcome: tuple[list[PlannedRow], list[ResultLine]], place: Workplace, keeper: LeaseKeeper
-) -> bool:
+def _bad_input(row: PlannedRow, error: Exception) -> RowError:
+    if isinstance(error, RowError):
+        return error
+    log.exception("an input of row %s", row.id, exc_info=error)
+    return InvalidInput(f"an input cannot be used: {type(error).__name__}: {error}")
+
+
+def _count(message: TaskMessage, outcome: _Outcome, place: Workplace, keeper: LeaseKeeper) -> bool:
     """Count the task; False where Redis stays away. Its rows stand in pieces already: that costs a second look."""
     delta = _delta(*outcome)
     deadline = time.monotonic() + COUNT_PATIENCE_SECONDS
@@ -232,8 +264,12 @@ def _delta(rows: list[PlannedRow], lines: list[ResultLine]) -> CountDelta:
     )
 
 
-def _give_back(message: TaskMessage, token: str, place: Workplace, delay: float, error: str, *, suspect: bool) -> None:
+def _give_back(message: TaskMessage, token: str, place: Workplace, why: _Trouble) -> None:
+    ledger, job, member = place.ledger, message.job, message.member
     try:
-        place.ledger.give_back(message.job, message.member, token, delay_seconds=delay, error=error, suspect=suspect)
+        if why.unforeseen:
+            ledger.break_off(job, member, token, error=why.text)
+        else:
+            ledger.give_back(job, member, token, delay_seconds=why.delay, error=why.text, suspect=why.suspect)
     except LedgerUnavailable as away:
-        log.warning("task %s of %s: its lease will expire: %s", message.member, message.job, away.message)
+        log.warning("task %s of %s: its lease will expire: %s", member, job, away.message)

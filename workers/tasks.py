@@ -90,6 +90,10 @@ def render(self: Task, **fields: Any) -> None:
             run_task(message, process.place)
     finally:
         process.current = ("", "")
+    if process.place.stopping.is_set():
+        # A TERM to this process alone, as from `kill` with a pid that nvidia-smi shows: the pool makes another. Staying
+        # would mean to give back every task from now on.
+        raise SystemExit(0)
 
 
 @contextmanager

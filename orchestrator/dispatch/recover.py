@@ -100,7 +100,7 @@ def _fail_as_poison(active: ActiveJob, ledger: Ledger, member: str, losses: int,
         id=row.id,
         status="failed",
         failure=RowFailure(
-            error_class="poison", message=f"ended its worker {losses} times when alone: {error}", attempts=losses
+            error_class="poison", message=f"ended early {losses} times when alone: {error}", attempts=losses
         ),
         token=lease.token,
         worker=ORCHESTRATOR,

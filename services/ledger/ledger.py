@@ -14,7 +14,7 @@ A member is a task (`7`) or one row of it alone (`7.2`). Its state, where it sta
 a hold, and in a job that does not run, `take` takes nothing. `renew` and `release` need the lease's token; *`renew`
 takes up a lease that Redis forgot. `requeue` moves published -> again (its message is gone), `split` moves a task to
 its open rows, all of them again. A release as a loss needs an expired lease, so two dispatchers cannot count one loss
-twice. Nothing leaves `counted`.
+twice, or comes from the lease's holder. Nothing leaves `counted`.
 """
 
 import secrets
@@ -183,6 +183,10 @@ class Ledger:
     def lose(self, job: str, member: str, token: str, *, error: str) -> int:
         """A lease expired: count a loss and publish again. Returns the losses so far, or -1: not so."""
         return int(self._run("release", job, member, token, 1, 0, error[:500], 0))
+
+    def break_off(self, job: str, member: str, token: str, *, error: str) -> int:
+        """The worker cannot go on with a member, and nobody foresaw why: a loss, told by its holder. As `lose`."""
+        return int(self._run("release", job, member, token, 2, 0, error[:500], 0))
 
     def requeue(self, job: str, member: str, since: int) -> bool:
         """Publish a member again whose message is gone."""

@@ -9,7 +9,7 @@ import pytest
 
 from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
-from tests.faults.rooms import SLOW_STEPS
+from tests.faults.rooms import FLAT, SLOW_STEPS
 from tests.integration.mill import signal_tree
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
@@ -77,3 +77,13 @@ def test_a_worker_that_is_termed_between_two_tasks_ends_with_nothing_in_hand(mil
     assert mill.wait_for("idle").done == 4
     assert mill.stop("idle", NOTICE_SECONDS) == 0
     mill.settle("idle")
+
+
+def test_term_to_the_pool_process_alone_gives_its_task_back_and_another_takes_its_place(mill: FaultMill) -> None:
+    working(mill, "child", FLAT)
+    child = mill.pool_child("termed")
+    child.send_signal(signal.SIGTERM)
+    assert mill.wait_for("child").done == 32
+    assert not child.is_running() or child.status() == psutil.STATUS_ZOMBIE
+    assert mill.repeated("child") == 0, "finished images were rendered again"
+    mill.settle("child")

@@ -39,14 +39,22 @@ def noise(size: tuple[int, int] = (48, 32)) -> Image.Image:
     return Image.effect_noise(size, 80).convert("RGB")
 
 
+def png(*chunks: bytes) -> bytes:
+    """A PNG of these chunks: type and data each."""
+    parts = (struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) for body in chunks)
+    return b"\x89PNG\r\n\x1a\n" + b"".join(parts)
+
+
 def png_header(width: int, height: int) -> bytes:
     """A PNG of a few bytes that says it is that large."""
-
-    def chunk(body: bytes) -> bytes:
-        return struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
-
     header = b"IHDR" + struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    return b"\x89PNG\r\n\x1a\n" + chunk(header) + chunk(b"IDAT" + zlib.compress(bytes(10_000)))
+    return png(header, b"IDAT" + zlib.compress(bytes(10_000)))
+
+
+def with_palette(*chunks: bytes) -> bytes:
+    """A PNG of 16 x 16 palette indices, with these chunks for a palette."""
+    header = b"IHDR" + struct.pack(">IIBBBBB", 16, 16, 8, 3, 0, 0, 0)
+    return png(header, *chunks, b"IDAT" + zlib.compress(bytes(17 * 16)), b"IEND")
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -82,6 +90,8 @@ def test_facts_of_a_sound_image(tmp_path: Path, name: str) -> None:
         (b"\xff\xd8\xff\xe0", "a damaged JPEG, or one that is cut off"),
         (b"RIFF\0\0\0\0WEBPVP8 ", "a damaged WEBP, or one that is cut off"),
         (b"BM", "a damaged BMP, or one that is cut off"),
+        (with_palette(), "a damaged PNG"),
+        (with_palette(b"PLTE" + bytes(6), b"tRNS" + bytes(300)), "a damaged PNG"),
     ],
 )
 def test_what_is_no_usable_image_is_refused_with_what_it_is(tmp_path: Path, data: bytes, message: str) -> None:
@@ -320,7 +330,9 @@ def test_a_mask_has_the_size_of_its_image() -> None:
 @given(st.data(), st.sampled_from(FORMATS))
 def test_damaged_bytes_give_an_image_or_a_clear_refusal_never_another_error(data: st.DataObject, name: str) -> None:
     refusals = []
-    content = bytearray(encoded(Image.radial_gradient("L").resize((24, 16)).convert("RGB"), name))
+    drawn = Image.radial_gradient("L").resize((24, 16)).convert("RGB")
+    modes = ["RGB", "P", "L"] if name in ("PNG", "BMP") else ["RGB", "L"]
+    content = bytearray(encoded(drawn.convert(data.draw(st.sampled_from(modes))), name))
     for _ in range(data.draw(st.integers(0, 6))):
         content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
     content = content[: data.draw(st.integers(1, len(content)))]

@@ -183,12 +183,24 @@ class LedgerMachine(RuleBasedStateMachine):
         self.zombies.append((member, held.token))
         self.put(member, self.again)
 
+    @precondition(lambda self: self.leased)
+    @rule(data=st.data())
+    def break_off(self, data: st.DataObject) -> None:
+        member = data.draw(st.sampled_from(sorted(self.leased)))
+        token = self.leased[member].token
+        self.losses[member] = self.losses.get(member, 0) + 1
+        assert self.ledger.break_off(JOB, member, token, error="a fault") == self.losses[member]
+        self.zombies.append((member, token))
+        self.put(member, self.again)
+
     @precondition(lambda self: self.zombies)
-    @rule(data=st.data(), lost=st.booleans())
-    def release_as_zombie(self, data: st.DataObject, lost: bool) -> None:
+    @rule(data=st.data(), how=st.sampled_from(["lose", "break_off", "give_back"]))
+    def release_as_zombie(self, data: st.DataObject, how: str) -> None:
         member, token = data.draw(st.sampled_from(self.zombies))
-        if lost:
+        if how == "lose":
             assert self.ledger.lose(JOB, member, token, error="") == -1
+        elif how == "break_off":
+            assert self.ledger.break_off(JOB, member, token, error="") == -1
         else:
             assert not self.ledger.give_back(JOB, member, token)
 

@@ -99,6 +99,26 @@ class TestOutage:
             with pytest.raises(StoreUnavailable):
                 made.write(wait=True)
             assert made.committed == {}
+            memory_store.fault = lambda verb, key: None
+            made.write(wait=True)
+        assert list(lines(memory_store)) == [0], "what is finished is not thrown away for it"
+
+    def test_a_piece_that_is_stored_while_its_reply_is_lost_is_never_overwritten(
+        self, memory_store: MemoryStore
+    ) -> None:
+        with committer(memory_store) as made:
+            finish(made, planned(0))
+            memory_store.lost_reply = self.refuse("/results/")
+            with pytest.raises(StoreUnavailable):
+                made.write(wait=True)
+            memory_store.lost_reply = lambda verb, key: None
+            stored = dict(memory_store.objects)
+            finish(made, planned(1))
+            made.fail(planned(2), InvalidInput("bad"))
+            made.write(wait=True)
+        assert memory_store.objects.items() >= stored.items()
+        found = {index: line.status for index, line in lines(memory_store).items()}
+        assert found == {0: "done", 1: "done", 2: "failed"}
 
     def test_a_full_queue_of_uploads_notices_that_they_fail(
         self, memory_store: MemoryStore, monkeypatch: pytest.MonkeyPatch

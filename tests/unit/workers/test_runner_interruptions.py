@@ -15,6 +15,7 @@ from tests.runner_steps import Watched, counts, open_job, outcomes, refuse
 from tests.small_mill import JOB, SmallMill, failing, planned, tasks_of
 from workers.engines.base import DeviceLost
 from workers.engines.flat import FlatRoom
+from workers.loop import Loop
 from workers.runner import run_task
 
 
@@ -121,6 +122,52 @@ class TestInterruptions:
         memory_store.fault = refuse("put", "/results/")
         with pytest.raises(DeviceLost):
             run_task(active.message("0", 0), small_mill.place())
+
+
+class TestUnforeseen:
+    def test_an_info_that_cannot_be_had_fails_its_row_alone(self, small_mill: SmallMill) -> None:
+        class Room(FlatRoom):
+            def info(self, row: Any) -> Any:
+                if row.index == 2:
+                    raise ValueError("no info")
+                return super().info(row)
+
+        active = open_job(small_mill, [[planned(index, width=16 + 8 * index) for index in range(4)]])
+        assert run_task(active.message("0", 0), small_mill.place(Room(small_mill.settings))) == "counted"
+        assert outcomes(small_mill) == {0: "done", 1: "done", 2: "render_error", 3: "done"}
+
+    def test_an_input_that_ends_its_reader_in_any_way_fails_its_row_alone(
+        self, small_mill: SmallMill, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        from workers.inputs import load_inputs
+
+        def load(source: Any, row: PlannedRow, limits: Any) -> Any:
+            if row.index == 1:
+                raise AssertionError("no palette")
+            return load_inputs(source, row, limits)
+
+        monkeypatch.setattr("workers.runner.load_inputs", load)
+        active = open_job(small_mill, tasks_of(3))
+        assert run_task(active.message("0", 0), small_mill.place()) == "counted"
+        assert outcomes(small_mill) == {0: "done", 1: "invalid_input", 2: "done"}
+
+    def test_what_nobody_foresaw_keeps_what_is_finished_and_is_a_loss_with_its_reason(
+        self, small_mill: SmallMill, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        active = open_job(small_mill, [[planned(index, width=16 + 8 * index) for index in range(4)]])
+        room = Watched(small_mill)
+        original = Loop.render
+
+        def render(self: Loop, batch: Any, take: Any) -> None:
+            if batch[0].row.index == 2:
+                raise KeyError("a fault of ours")
+            original(self, batch, take)
+
+        monkeypatch.setattr(Loop, "render", render)
+        assert run_task(active.message("0", 0), small_mill.place(room)) == "given_back"
+        assert outcomes(small_mill) == {0: "done", 1: "done"}
+        assert small_mill.ledger.notes(JOB) == ({"0": 1}, {"0": "KeyError: 'a fault of ours'"})
+        assert small_mill.ledger.take({JOB: 9})[JOB] == [("0", 1)], "it is published again at once"
 
 
 class TestOutages:
