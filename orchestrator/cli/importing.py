@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from shlex import quote
 from typing import Any, BinaryIO
 
 import orjson
@@ -12,7 +13,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from orchestrator.client import Client
 from orchestrator.importing.collect import Importer, ImportOptions
-from orchestrator.importing.inputs import InFolder, InputFiles, OfJob, OfLocalJobs, Source
+from orchestrator.importing.inputs_by_content import InFolder, InputFiles, OfJob, OfLocalJobs, Source
 from orchestrator.importing.reading import Finding, FindingKind
 from orchestrator.importing.report import ImportReport
 from orchestrator.local_disk import local_disk
@@ -191,7 +192,7 @@ def _tell(found: ImportReport, out: Path | None) -> None:
         if len(found.left_out) > SHOWN:
             say(f"  ... and {len(found.left_out) - SHOWN:,} more; --json names all")
     for name, count in list(found.unknown_models.items())[:SHOWN]:
-        todo = f"--map-model '{name}=ALIAS'"
+        todo = f"--map-model {quote(name + '=ALIAS')}"
         say(f"model {name} ({counted(count, 'image')}) is not in the catalogue: {todo}", style="yellow")
     if found.counts.get("missing_input"):
         say("--inputs DIR, or --job JOB, finds input images; a row without its own cannot be rendered", style="yellow")

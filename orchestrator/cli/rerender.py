@@ -12,7 +12,7 @@ import rich_click as click
 from orchestrator.cli.local_stack import LocalStack
 from orchestrator.cli.rerendering import Rerendering
 from orchestrator.client import Client
-from orchestrator.importing.inputs import InFolder, InputFiles, OfJob, OfLocalJobs, Source
+from orchestrator.importing.inputs_by_content import InFolder, InputFiles, OfJob, OfLocalJobs, Source
 from orchestrator.rerender.comparing import Outcome, Verdict
 from orchestrator.rerender.from_job import download_rows
 from orchestrator.rerender.originals import Original, read_original, rows_of

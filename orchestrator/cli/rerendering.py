@@ -12,7 +12,7 @@ from orchestrator.cli.local_stack import LocalStack
 from orchestrator.cli.watching import watch
 from orchestrator.client import Client
 from orchestrator.fetch_folder import FAILED, METADATA
-from orchestrator.importing.inputs import InputFiles
+from orchestrator.importing.inputs_by_content import InputFiles
 from orchestrator.importing.locating import with_files
 from orchestrator.local_disk import local_disk
 from orchestrator.manifests.options import ManifestOptions

@@ -11,19 +11,24 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from orchestrator.importing.files import image_files
-from orchestrator.importing.ids import FreeIds, id_of_file
-from orchestrator.importing.inputs import InputFiles
+from pydantic import TypeAdapter, ValidationError
+
+from orchestrator.importing.files import image_files, name_text
+from orchestrator.importing.free_ids import FreeIds, id_of_file
+from orchestrator.importing.inputs_by_content import InputFiles
 from orchestrator.importing.locating import with_files
 from orchestrator.importing.own import ADDRESS, one_image
 from orchestrator.importing.reading import Finding, FoundRow, read_image
 from orchestrator.importing.report import ImportReport, Tally
 from orchestrator.prefetch import prefetch
+from schemas.rows import ModelAlias
 from services.catalogue import Catalogue
 
 _THREADS = 8
 _WAITING = 4096  # rows that wait for images of their other stages
 _WEIGHTS = (".safetensors", ".ckpt")
+MODEL_COLUMN = "imported_model"
+_ALIAS: TypeAdapter[str] = TypeAdapter(ModelAlias)
 
 
 @dataclass(frozen=True)
@@ -135,8 +140,8 @@ class Importer:
             self._put(self._queue.popleft())
         for seen in self._seen.values():
             if seen.missing:
-                told = f"{seen.images - seen.missing} of its {seen.images} images were found"
-                self._find(Finding(seen.row_id, "incomplete", told))
+                message = f"{seen.images - seen.missing} of its {seen.images} images were found"
+                self._find(Finding(seen.row_id, "incomplete", message))
         return tally.report()
 
     def _take(self, found: FoundRow) -> None:
@@ -145,7 +150,7 @@ class Importer:
         values = self._with_alias(found)
         if found.record is None:
             # Where a row of another tool comes from is worth a column; our own rows come back as they were.
-            named = {"id": id_of_file(found.file.stem)} | values | {"imported_from": found.file.name}
+            named = {"id": id_of_file(found.file.stem)} | values | {"imported_from": name_text(found.file.name)}
             self._queue.append(_Waiting(named, found.file))
         elif self._options.each:
             self._take_own(one_image(values, found.record), 0, found.file)
@@ -165,15 +170,15 @@ class Importer:
             self._queue.append(waiting)
         became = seen.take(image, values)
         if became == "late":
-            told = "of another stage than those of its row met before, and too far from them: import it by itself"
-            self._find(Finding(str(file), "not_taken", told))
+            reason = "of another stage than those of its row met before, and too far from them: import it by itself"
+            self._find(Finding(name_text(file), "not_taken", reason))
         self._tally.copies += became == "copy"
 
     def _put(self, waiting: _Waiting) -> None:
         values, file = waiting.values, waiting.file
         row_id = self._ids.take(str(values["id"]))
         if row_id != values["id"]:
-            self._find(Finding(str(file), "renamed", f"id {values['id']} is taken by another row: {row_id} here"))
+            self._find(Finding(name_text(file), "renamed", f"id {values['id']} is taken by another row: {row_id} here"))
         row = with_files(values, lambda sha256: self._file_of(sha256, file))
         self._write(row | {"id": row_id})
         waiting.values = {}
@@ -181,7 +186,10 @@ class Importer:
         self._tally.images += int(values.get("num_images", 1))
 
     def _with_alias(self, found: FoundRow) -> dict[str, Any]:
-        """The row with its model by an alias of the catalogue, where there is one."""
+        """The row with its model by an alias of the catalogue, where there is one.
+
+        A name that no catalogue can have stands in a column of its own, so that `--set model=ALIAS` gives the row one.
+        """
         name = found.values.get("model")
         if name is None:
             return found.values
@@ -190,9 +198,12 @@ class Importer:
             plain = plain.removesuffix(ending)
         mapped = self._options.models.get(name) or self._options.models.get(plain)
         alias = mapped or (name if name in self._catalogue.names else plain)
-        if alias not in self._catalogue.names:
-            self._tally.unknown_models[alias] += 1
-        return found.values | {"model": alias}
+        if alias in self._catalogue.names:
+            return found.values | {"model": alias}
+        self._tally.unknown_models[name] += 1
+        if _is_alias(alias):
+            return found.values | {"model": alias}
+        return {field: value for field, value in found.values.items() if field != "model"} | {MODEL_COLUMN: name}
 
     def _file_of(self, sha256: str, named_by: Path) -> str | None:
         """The address of an input, seen from where the manifest will stand."""
@@ -203,9 +214,17 @@ class Importer:
         if path is not None:
             return os.path.relpath(path.resolve(), self._options.folder.resolve())
         if first:
-            self._find(Finding(str(named_by), "missing_input", f"{ADDRESS}{sha256}"))
+            self._find(Finding(name_text(named_by), "missing_input", f"{ADDRESS}{sha256}"))
         return None
 
     def _find(self, finding: Finding) -> None:
         self._tally.find(finding)
         self._on_finding(finding)
+
+
+def _is_alias(text: str) -> bool:
+    try:
+        _ALIAS.validate_python(text)
+    except ValidationError:
+        return False
+    return True

@@ -1,4 +1,4 @@
-"""The images among files and folders."""
+"""The images among files and folders, and their names as texts."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -30,3 +30,8 @@ def _in_folder(folder: Path) -> Iterator[Path]:
         for name in sorted(files):
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
                 yield Path(place, name)
+
+
+def name_text(path: Path | str) -> str:
+    """A file's name as a text that every format can hold: bytes of it that are not UTF-8 become U+FFFD."""
+    return str(path).encode(errors="surrogateescape").decode(errors="replace")

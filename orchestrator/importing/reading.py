@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from orchestrator.importing.foreign import read_foreign
+from orchestrator.importing.files import name_text
+from orchestrator.importing.other_tools import read_foreign
 from orchestrator.importing.own import row_values
 from orchestrator.importing.settings_of_others import NotTaken
 from schemas.errors import InvalidInput
@@ -41,13 +42,13 @@ def read_image(path: Path) -> FoundRow | Finding:
             return FoundRow(path, PROMPTMILL, row_values(record), {}, record)
         found = read_foreign(texts)
     except InvalidInput as error:
-        return Finding(str(path), "unreadable", error.message)
+        return Finding(name_text(path), "unreadable", error.message)
     except NotTaken as error:
-        return Finding(str(path), "not_taken", str(error))
+        return Finding(name_text(path), "not_taken", str(error))
     except OSError as error:
-        return Finding(str(path), "unreadable", error.strerror or str(error))
+        return Finding(name_text(path), "unreadable", error.strerror or str(error))
     except (RecursionError, ValueError, MemoryError) as error:
-        return Finding(str(path), "unreadable", f"its metadata cannot be understood: {type(error).__name__}")
+        return Finding(name_text(path), "unreadable", f"its metadata cannot be understood: {type(error).__name__}")
     if found is None:
-        return Finding(str(path), "no_metadata", "no metadata")
-    return FoundRow(path, found.tool, found.told.values, found.told.left_out, None)
+        return Finding(name_text(path), "no_metadata", "no metadata")
+    return FoundRow(path, found.tool, found.row.values, found.row.left_out, None)

@@ -28,10 +28,11 @@ _INPAINT = ("Mask blur", "Masked content", "Inpaint area", "Mask mode")
 _NO_SETTING = ("Version",)
 # Every token of CLIP is a letter at least, and it reads 75.
 _SURELY_READ = 75
+_MOST_MODEL = 200  # characters of a model's name, with its folders
 
 
-class Told(NamedTuple):
-    """Fields of a row, and what was left out: its name there -> its value."""
+class ForeignRow(NamedTuple):
+    """Fields of a row of another tool, and what was left out: its name there -> its value."""
 
     values: dict[str, Any]
     left_out: dict[str, str]
@@ -41,7 +42,7 @@ class NotTaken(Exception):
     """Why an image is no row."""
 
 
-def from_infotext(prompt: str, negative: str, settings: Mapping[str, str]) -> Told:
+def from_infotext(prompt: str, negative: str, settings: Mapping[str, str]) -> ForeignRow:
     """Fields from A1111's infotext, taken apart.
 
     Raises:
@@ -51,10 +52,10 @@ def from_infotext(prompt: str, negative: str, settings: Mapping[str, str]) -> To
     loras: tuple[LoraUse, ...] = ()
     if own:  # what A1111 would take from the prompt, ours says by fields
         prompt, loras, _ = take_tags(prompt)
-    told = Telling(prompt, negative)
+    builder = ForeignRowBuilder(prompt, negative)
     rest = {name: value for name, value in settings.items() if name not in _NO_SETTING}
-    told.take("weighting", rest.pop("Weighting", None) if own else _weighting(prompt, negative), "Weighting")
-    told.take("loras", loras or None, "loras")
+    builder.take("weighting", rest.pop("Weighting", None) if own else _weighting(prompt, negative), "Weighting")
+    builder.take("loras", loras or None, "loras")
     hires = any(name in rest for name in _HIRES)
     if any(name in rest for name in _INPAINT):
         raise NotTaken("made by inpaint: its input image and mask are not named")
@@ -62,17 +63,17 @@ def from_infotext(prompt: str, negative: str, settings: Mapping[str, str]) -> To
         raise NotTaken("made by img2img: its input image is not named")
     for name, field in _PLAIN.items():
         if name in rest:
-            told.take(field, rest.pop(name), name)
-    _take_sampler(told, rest, own=own)
+            builder.take(field, rest.pop(name), name)
+    _take_sampler(builder, rest, own=own)
     if "Size" in rest:
-        told.take_size(rest.pop("Size"))
+        builder.take_size(rest.pop("Size"))
     if "Clip skip" in rest:
         # A1111 counts from 1, where 1 leaves out none; diffusers counts the layers that it leaves out.
         text = rest.pop("Clip skip")
-        told.take("clip_skip", int(text) - 1 if text.isdigit() and int(text) > 1 else None, "Clip skip", text)
+        builder.take("clip_skip", int(text) - 1 if text.isdigit() and int(text) > 1 else None, "Clip skip", text)
     for name, value in rest.items():
-        told.leave(name, value)
-    return told.told()
+        builder.leave(name, value)
+    return builder.row()
 
 
 def _weighting(*texts: str) -> str | None:
@@ -80,16 +81,16 @@ def _weighting(*texts: str) -> str | None:
     return "a1111" if any(len(text) > _SURELY_READ or any(m in text for m in "()[]<\\") for text in texts) else None
 
 
-def _take_sampler(told: "Telling", rest: dict[str, str], *, own: bool) -> None:
+def _take_sampler(builder: "ForeignRowBuilder", rest: dict[str, str], *, own: bool) -> None:
     name, schedule = rest.pop("Sampler", ""), rest.pop("Schedule type", "")
     if own and name == "Default":
         return
     if schedule == "Automatic" and not own:
         schedule = _A1111_AUTOMATIC.get(name, schedule)
-    told.take_sampler(name, schedule)
+    builder.take_sampler(name, schedule)
 
 
-class Telling:
+class ForeignRowBuilder:
     """A row being put together; every value passes the schema, or is left out by its name.
 
     Raises:
@@ -103,7 +104,7 @@ class Telling:
             raise NotTaken("it names no prompt")
         self.take("prompt", prompt, "prompt")
         if "prompt" not in self._values:
-            raise NotTaken("its prompt is longer than a row can have")
+            raise NotTaken("its prompt is longer than a row can have, or broken text")
         if negative.strip():
             self.take("negative_prompt", negative, "negative prompt")
 
@@ -113,7 +114,7 @@ class Telling:
             return
         info = Txt2Img.model_fields[field]
         if field == "model":  # kept as it is named: whoever reads the manifest has to see it
-            self._values["model"] = str(value)
+            self._take_model(_text(value), name)
             return
         try:
             annotated: Any = Annotated[info.annotation, info]
@@ -121,6 +122,12 @@ class Telling:
             self._values[field] = adapter.dump_python(adapter.validate_python(_plain_number(value)), mode="json")
         except ValidationError:
             self.leave(name, value if shown is None else shown)
+
+    def _take_model(self, text: str, name: str) -> None:
+        if len(text) > _MOST_MODEL:
+            self.leave(name, text)
+        elif text:
+            self._values["model"] = text
 
     def take_sampler(self, name: str, schedule: str) -> None:
         """The sampler and its noise schedule, where they have a name of ours."""
@@ -148,14 +155,20 @@ class Telling:
 
     def leave(self, name: str, value: Any) -> None:
         """What has no field here."""
-        text = str(value)
-        if value is not None and text.strip() not in ("", "[]", "{}"):
-            self._left_out[name[:80]] = text[:200]
+        text = _text(value)
+        if value is not None and text not in ("", "[]", "{}"):
+            self._left_out[_text(name)[:80]] = text[:200]
 
-    def told(self) -> Told:
-        return Told(self._values, self._left_out)
+    def row(self) -> ForeignRow:
+        """What was put together."""
+        return ForeignRow(self._values, self._left_out)
 
 
 def _plain_number(value: Any) -> Any:
     """`7.0` is the whole number 7 where one is wanted, and a text of it."""
     return value.strip() if isinstance(value, str) else value
+
+
+def _text(value: Any) -> str:
+    """As a text that every format can hold: JSON can name half of a pair of surrogates, which is no character."""
+    return str(value).strip().encode(errors="replace").decode()

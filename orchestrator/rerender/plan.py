@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from orchestrator.importing.ids import FreeIds
+from orchestrator.importing.free_ids import FreeIds
 from orchestrator.rerender.originals import OriginalRow
 
 _THREADS = re.compile(r"cpu \((\d+) threads\)")

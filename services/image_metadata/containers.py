@@ -51,6 +51,8 @@ def read_texts(source: Path | bytes) -> ImageTexts:
         InvalidInput: not a PNG, JPEG or WebP file, cut off before any text, or a text is damaged or too long.
         OSError: the file cannot be read.
     """
+    if isinstance(source, Path) and source.exists() and not source.is_file():
+        raise InvalidInput("not a regular file")  # to open a pipe is to wait for its writer
     with io.BytesIO(source) if isinstance(source, bytes) else source.open("rb") as file:
         start = file.read(12)
         for name, matches, read in (

@@ -1,6 +1,7 @@
 """`promptmill import` as a user gives it: a manifest that validates, a summary, and no file overwritten."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -71,7 +72,7 @@ def test_nothing_to_import_writes_nothing(tmp_path: Path, capsys: pytest.Capture
 def test_models_are_mapped_and_unknown_ones_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     png(tmp_path / "a.png", parameters=INFOTEXT)
     assert command("import", "a.png", "-o", "m.jsonl") == 0
-    assert "--map-model 'dreamshaper_8=ALIAS'" in capsys.readouterr().err
+    assert "--map-model dreamshaper_8=ALIAS" in capsys.readouterr().err
     assert command("import", "a.png", "-o", "m.jsonl", "--force", "--map-model", "dreamshaper_8=sd15") == 0
     assert json.loads(Path("m.jsonl").read_text())["model"] == "sd15"
     assert command("import", "a.png", "--map-model", "dreamshaper_8=nonesuch") == 2
@@ -87,3 +88,40 @@ def test_a_row_whose_input_was_not_found_is_a_fault_that_says_what_to_do(
     assert "1 input image not found" in capsys.readouterr().err
     assert command("validate", "m.jsonl") == 2
     assert "promptmill import" in capsys.readouterr().err
+
+
+def test_names_that_no_id_holds_come_as_a_manifest_that_only_lacks_its_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "d").mkdir()
+    text = "a cat\nSteps: 20, CFG scale: 7, Model: bad/name with 'spaces"
+    for name in ("x².png", "①.png", "fox.png", "fo\u200dx.png"):
+        png(tmp_path / "d" / name, parameters=text + f", Seed: {len(name)}{ord(name[0])}")
+    (tmp_path / "d" / "fox.png").rename(os.fsdecode(bytes(tmp_path / "d") + b"/caf\xe9.png"))
+    png(tmp_path / "d" / "fox.png", parameters=text + ", Seed: 7")
+    assert command("import", "d", "-o", "m.jsonl", "--report", "r.jsonl") == 0
+    told = capsys.readouterr().err
+    assert """--map-model 'bad/name with '"'"'spaces=ALIAS'""" in told
+    assert command("validate", "m.jsonl", "--set", "model=tiny", "--strict", "--report", "faults.jsonl") == 0
+    assert {json.loads(line)["imported_from"] for line in Path("m.jsonl").read_text().splitlines()} == {
+        "x².png",
+        "①.png",
+        "fox.png",
+        "fo\u200dx.png",
+        "caf\ufffd.png",
+    }
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize("named", ["d", "d/x.png"])
+def test_a_pipe_among_the_images_is_a_message_and_is_not_waited_for(
+    named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "d").mkdir()
+    os.mkfifo(tmp_path / "d" / "x.png")
+    own_image(tmp_path / "d" / "y.png", planned())
+    assert command("import", named, "d/y.png", "-o", "m.jsonl") == 1
+    assert "d/x.png: not a regular file" in capsys.readouterr().err
+    assert len(Path("m.jsonl").read_text().splitlines()) == 1
+    assert command("rerender", "d/x.png") == 1
+    assert "not a regular file" in capsys.readouterr().out

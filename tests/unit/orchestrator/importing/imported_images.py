@@ -8,7 +8,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from orchestrator.importing.collect import Importer, ImportOptions
-from orchestrator.importing.inputs import InputFiles, Source
+from orchestrator.importing.inputs_by_content import InputFiles, Source
 from orchestrator.importing.report import ImportReport
 from schemas.planned import PlannedRow
 from schemas.result import RenderInfo

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from orchestrator.importing.inputs import InFolder, OfLocalJobs
+from orchestrator.importing.inputs_by_content import InFolder, OfLocalJobs
 from orchestrator.planner.resolve import PlannedInput, resolve
 from schemas.planned import InputImage, PlannedRow
 from schemas.rows import FIELD_NAMES, ROW_ADAPTER, ROW_TYPES, Row

@@ -256,3 +256,29 @@ def test_weights_and_loras_mean_what_they_meant_there(
     (row,), _ = imported(png(tmp_path / "a.png", parameters=text))
     names = ("prompt", "weighting", "loras")
     assert {name: row[name] for name in names if name in row} == fields
+
+
+def test_a_model_that_no_catalogue_can_have_stands_in_a_column_of_its_own(tmp_path: Path) -> None:
+    files = [
+        png(tmp_path / "a.png", parameters="a cat\nSteps: 20, CFG scale: 7, Model: bad/name with spaces"),
+        png(tmp_path / "b.png", parameters="a cat\nSteps: 20, CFG scale: 7, Model: sub/dreamshaper_8.safetensors"),
+        png(tmp_path / "c.png", parameters=f"a cat\nSteps: 20, CFG scale: 7, Model: {'x' * 500}"),
+    ]
+    rows, report = imported(*files)
+    assert [row.get("model") for row in rows] == [None, "dreamshaper_8", None]
+    assert [row.get("imported_model") for row in rows] == ["bad/name with spaces", None, None]
+    assert [one.name for one in report.left_out] == ["Model"]
+    # What is asked for is what `--map-model` takes: the whole name, and the name without its folder as well.
+    assert report.unknown_models == {"bad/name with spaces": 1, "sub/dreamshaper_8.safetensors": 1}
+    for name in ("bad/name with spaces", "name with spaces"):
+        rows, report = imported(files[0], models={name: "sd15"})
+        assert (rows[0]["model"], report.unknown_models) == ("sd15", {})
+
+
+def test_half_characters_that_json_can_name_are_written_as_such(tmp_path: Path) -> None:
+    texts = comfy(strange="\ud800") | {"workflow": ""}
+    texts["prompt"] = texts["prompt"].replace("v1-5", "\\ud800")
+    rows, report = imported(png(tmp_path / "a.png", **{name: text for name, text in texts.items() if text}))
+    assert rows[0]["imported_model"] == "sd/?.safetensors"
+    assert all(json.dumps(one.model_dump()).isascii() for one in report.left_out)
+    report.model_dump_json()

@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from orchestrator.importing.settings_of_others import NotTaken, Telling, Told, from_infotext
+from orchestrator.importing.settings_of_others import ForeignRow, ForeignRowBuilder, NotTaken, from_infotext
 from services.image_metadata.containers import PARAMETERS
 from services.image_metadata.infotext import parse
 
@@ -21,14 +21,14 @@ _MOST_SAMPLERS = 32
 _SEEDS = ("seed", "noise_seed")
 
 
-class Foreign(NamedTuple):
-    """A row of another tool."""
+class ToolRow(NamedTuple):
+    """A row, and the tool that it is of."""
 
     tool: str
-    told: Told
+    row: ForeignRow
 
 
-def read_foreign(texts: Mapping[str, str]) -> Foreign | None:
+def read_foreign(texts: Mapping[str, str]) -> ToolRow | None:
     """The row that a file's texts tell of; None where they tell of none.
 
     Raises:
@@ -39,14 +39,14 @@ def read_foreign(texts: Mapping[str, str]) -> Foreign | None:
         found = parse(text)
         if not found.settings:
             raise NotTaken("its infotext has no settings")
-        return Foreign(A1111, from_infotext(found.prompt, found.negative_prompt, found.settings))
+        return ToolRow(A1111, from_infotext(found.prompt, found.negative_prompt, found.settings))
     wanted = {name: value for name, value in texts.items() if name.lower() not in _EVERYBODYS}
     if not wanted:
         return None
     info = _parsed(dict(texts))
     if info is None:
         raise NotTaken(f"metadata of a kind that is not known: {', '.join(sorted(wanted))[:200]}")
-    return Foreign(info.generator.value, _told(info))
+    return ToolRow(info.generator.value, _row(info))
 
 
 def _parsed(texts: dict[str, Any]) -> Any:
@@ -90,7 +90,7 @@ def _workflow(prompt: str) -> dict[str, Any]:
     return {"links": links}
 
 
-def _told(info: Any) -> Told:
+def _row(info: Any) -> ForeignRow:
     """Fields from a PromptInfo.
 
     Raises:
@@ -103,23 +103,23 @@ def _told(info: Any) -> Told:
         raise NotTaken("made from another image, which is not named by its content")
     prompts, negatives = map(_texts, (sampler.prompts, sampler.negative_prompts))
     weighting, prompts, negatives = _weighted(info.generator.value, prompts, negatives)
-    told = Telling(", ".join(prompts), ", ".join(negatives))
-    told.take("weighting", weighting, "weighting")
+    builder = ForeignRowBuilder(", ".join(prompts), ", ".join(negatives))
+    builder.take("weighting", weighting, "weighting")
     if info.generator.value == "NovelAI" and re.search(r"[{}\[\]]", prompts[0] if prompts else ""):
-        told.leave("weights in NovelAI's own syntax", prompts[0])
+        builder.leave("weights in NovelAI's own syntax", prompts[0])
     if len(prompts) > 1 or len(negatives) > 1:
-        told.leave("how its prompts are joined", " | ".join([*prompts, *negatives]))
-    told.take_sampler(str(sampler.name), str(given.pop("scheduler", "") or ""))
-    told.take("guidance_scale", given.pop("cfg_scale", None), "cfg_scale")
-    told.take("steps", given.pop("steps", rest.pop("steps", None)), "steps")
-    told.take("seed", next((given.pop(name) for name in _SEEDS if name in given), None), "seed")
+        builder.leave("how its prompts are joined", " | ".join([*prompts, *negatives]))
+    builder.take_sampler(str(sampler.name), str(given.pop("scheduler", "") or ""))
+    builder.take("guidance_scale", given.pop("cfg_scale", None), "cfg_scale")
+    builder.take("steps", given.pop("steps", rest.pop("steps", None)), "steps")
+    builder.take("seed", next((given.pop(name) for name in _SEEDS if name in given), None), "seed")
     if sampler.model is not None:
-        told.take("model", sampler.model.name or sampler.model.hash, "model")
-    _take_sides(told, rest)
+        builder.take("model", sampler.model.name or sampler.model.hash, "model")
+    _take_sides(builder, rest)
     for name, value in (given | rest | others).items():
         if name != "denoise":
-            told.leave(str(name), value)
-    return told.told()
+            builder.leave(str(name), value)
+    return builder.row()
 
 
 def _texts(prompts: Any) -> list[str]:
@@ -161,7 +161,7 @@ def _made_from_an_image(given: dict[str, Any], rest: dict[str, Any]) -> bool:
     return "img2img" in mode or "inpaint" in mode or any(rest.get(name) for name in ("init_image", "image", "mask"))
 
 
-def _take_sides(told: Telling, rest: dict[str, Any]) -> None:
+def _take_sides(builder: ForeignRowBuilder, rest: dict[str, Any]) -> None:
     if "resolution" in rest:  # Fooocus: "(1152, 896)"
         sides = str(rest.pop("resolution")).strip("() ").split(",")
     elif "width" in rest or "height" in rest:
@@ -171,7 +171,7 @@ def _take_sides(told: Telling, rest: dict[str, Any]) -> None:
         if len(latents) != 1:
             return
         sides = [latents[0].get("width"), latents[0].get("height")]
-    told.take_sides(*(sides if len(sides) == 2 else (None, None)))
+    builder.take_sides(*(sides if len(sides) == 2 else (None, None)))
 
 
 def _number(value: Any) -> float:
