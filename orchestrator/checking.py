@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import NamedTuple
 
 from pydantic import Field
@@ -14,7 +15,7 @@ from orchestrator.lint.rows import Lint, Looked
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.inputs import InputImages, RowInputs, input_addresses
 from orchestrator.manifests.reading import read
-from orchestrator.manifests.report import open_report
+from orchestrator.manifests.report import SUFFIXES, open_report, refuse_same
 from orchestrator.manifests.summary import ManifestSummary, Tally
 from orchestrator.planner.defaults import PlannedInput
 from orchestrator.planner.group import cut_tasks, grouped
@@ -110,17 +111,28 @@ def check(
     """
     spec = settings.dispatch
     units, rows = request.task_units or spec.task_units, request.task_rows or spec.task_rows
-    with seldom_collected(), open_report(request.report) as sink:
+    with seldom_collected(), open_report(request.report, [request.path]) as sink:
         faults, tally, planner = Faults(strict=request.strict, sink=sink), Tally(), LinePlanner(plan.job, catalogue)
         costs = CostTally()
         with Lint(catalogue, faults) as lint:
             checked = _checked(request, catalogue, settings, faults, tally)
+            if request.report is not None:
+                checked = _apart(checked, request.report)
             planned = _planned(checked, planner, plan, _Watching(faults, lint, costs, on_progress))
             for task in cut_tasks(grouped(planned), task_units=units, task_rows=rows):
                 plan.task(task)
             lint.finish(lambda: _again(_checked(request, catalogue, settings, Faults(), Tally()), planner, plan.job))
     faults.raise_if_any(hint="mend the manifest and give the same command again")
     return Checked(tally.summary(), faults.warnings.groups(), lint.notes(), costs)
+
+
+def _apart(rows: Iterator[RowInputs], report: Path) -> Iterator[RowInputs]:
+    """The same rows; an input image that the report would be written over is refused."""
+    for checked in rows:
+        for local in checked.local().values():
+            if local.path.suffix.lower() in SUFFIXES:  # an image's name can be anything
+                refuse_same(report, local.path)
+        yield checked
 
 
 def _again(rows: Iterator[RowInputs], planner: LinePlanner, job: str) -> Iterator[Looked]:

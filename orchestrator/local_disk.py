@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import IO, Any
 
 from schemas.errors import LocalDiskError
 
@@ -35,6 +36,45 @@ def disk_error(error: OSError, place: Path, hint: str = "") -> LocalDiskError:
     if error.errno in _DENIED:
         return LocalDiskError(f"cannot write to {place}: {error.strerror}", hint=hint or "choose another folder")
     return LocalDiskError(f"cannot use {place}: {error.strerror or error}", hint=hint)
+
+
+@contextmanager
+def whole_file(path: Path, *, text: bool = False) -> Iterator[IO[Any]]:
+    """A file that gets its name when the block ends well; else, and until then, what lies there stays as it is.
+
+    A link stays one, and a device or a pipe is written to as it is.
+
+    Args:
+        text: UTF-8 with line ends as they are written, instead of bytes.
+
+    Raises:
+        LocalDiskError: the disk is full or not writable.
+    """
+    with local_disk(path):
+        target = path.resolve()
+        special = target.exists() and not target.is_file()
+        draft = target if special else target.with_name(f".{target.name}.part")
+        file: IO[Any] = draft.open("w", encoding="utf-8", newline="") if text else draft.open("wb")
+    try:
+        try:
+            yield file
+        finally:
+            with local_disk(path):
+                file.close()
+        if not special:
+            with local_disk(path):
+                draft.replace(target)
+    finally:
+        if not special:
+            draft.unlink(missing_ok=True)
+
+
+def is_same_file(one: Path, other: Path) -> bool:
+    """Whether both name one file that is there, by whatever links."""
+    try:
+        return one.samefile(other)
+    except (OSError, ValueError):
+        return False
 
 
 @contextmanager

@@ -1,11 +1,11 @@
 """`promptmill import`: from images back to a manifest."""
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shlex import quote
-from typing import Any, BinaryIO
+from typing import IO, Any
 
 import orjson
 import rich_click as click
@@ -13,10 +13,11 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from orchestrator.client import Client
 from orchestrator.importing.collect import Importer, ImportOptions
+from orchestrator.importing.files import SUFFIXES as IMAGES
 from orchestrator.importing.inputs_by_content import InFolder, InputFiles, OfJob, OfLocalJobs, Source
 from orchestrator.importing.reading import Finding, FindingKind
 from orchestrator.importing.report import ImportReport
-from orchestrator.local_disk import local_disk
+from orchestrator.local_disk import is_same_file, whole_file
 from schemas.errors import SettingsError
 from schemas.keys import is_job_id
 from services.catalogue import Catalogue
@@ -33,6 +34,10 @@ _HEADINGS: dict[FindingKind, tuple[str, str]] = {
     "incomplete": ("row", "without all of its images here; rendered again, it makes all of them"),
     "renamed": ("row", "with another id, as theirs is taken"),
 }
+
+
+class _NoRow(Exception):
+    """There is nothing to put in the manifest's place."""
 
 
 @click.command("import")
@@ -82,18 +87,20 @@ def import_images(
     """
     if as_json and out is None:
         raise SettingsError("--json prints the report where the manifest would go", hint="name the manifest with -o")
+    _check_outputs(out, report, paths, force=force)
     settings = take_settings(options)
     catalogue = Client(settings).catalogue
     folder = out.parent if out else Path()
     how = ImportOptions(each=each, models=parse_models(models, catalogue), folder=folder)
     files = InputFiles([InFolder(place) for place in folders] + _of_job(settings, job, folder / "inputs"))
-    with _manifest(out, force=force) as manifest, _report(report) as told, _progress() as show:
-        importer = Importer(how, catalogue, files, _lines(manifest), on_finding=told, on_progress=show)
+    with _report(report) as on_finding, suppress(_NoRow), _manifest(out) as manifest, _progress() as show:
+        importer = Importer(how, catalogue, files, _lines(manifest), on_finding=on_finding, on_progress=show)
         found = importer.run(paths)
         if not found.rows:
-            _tell(found, out)
-            raise SettingsError(f"no row in {counted(found.files, 'image')}; no manifest was written")
+            raise _NoRow
     _tell(found, out)
+    if not found.rows:
+        raise SettingsError(f"no row in {counted(found.files, 'image')}; no manifest was written")
     if as_json:
         print_json(found.model_dump())
     sys.exit(1 if found.counts.get("unreadable") else 0)
@@ -126,30 +133,37 @@ def _of_job(settings: Settings, job: str | None, into: Path) -> list[Source]:
 
 
 @contextmanager
-def _manifest(out: Path | None, *, force: bool) -> Iterator[BinaryIO]:
+def _manifest(out: Path | None) -> Iterator[IO[bytes]]:
     """The manifest to write to: a file that gets its name when it is whole, or standard output."""
     if out is None:
         yield sys.stdout.buffer
         return
-    if out.exists() and not force:
+    with whole_file(out) as file:
+        yield file
+
+
+def _check_outputs(out: Path | None, report: Path | None, paths: Sequence[Path], *, force: bool) -> None:
+    """Nothing that is read is written over, forced or not.
+
+    Raises:
+        SettingsError: a file to be written is an image, the other one, or there already.
+    """
+    for option, file in (("-o", out), ("--report", report)):
+        if file is not None and (file.suffix.lower() in IMAGES or any(is_same_file(file, path) for path in paths)):
+            raise SettingsError(f"{option} {file} is an image, or named like one", hint=f"name it {file.stem}.jsonl")
+    if report is not None and report.suffix.lower() not in (".jsonl", ".ndjson"):
+        raise SettingsError(f"--report {report}: name it .jsonl")
+    if out is not None and report is not None and out.resolve() == report.resolve():
+        raise SettingsError(f"-o and --report are one file: {out}")
+    if out is not None and out.exists() and not force:
         raise SettingsError(f"{out} is there already", hint="name another file, or --force writes over it")
-    draft = out.with_name(f".{out.name}.part")
-    with local_disk(out):
-        file = draft.open("wb")
-    try:
-        with file:
-            yield file
-        with local_disk(out):
-            draft.replace(out)
-    finally:
-        draft.unlink(missing_ok=True)
 
 
-def _lines(file: BinaryIO) -> Callable[[dict[str, Any]], None]:
+def _lines(file: IO[bytes]) -> Callable[[dict[str, Any]], None]:
     return lambda row: _write(file, row)
 
 
-def _write(file: BinaryIO, row: dict[str, Any]) -> None:
+def _write(file: IO[bytes], row: dict[str, Any]) -> None:
     file.write(orjson.dumps(row) + b"\n")
 
 
@@ -158,9 +172,7 @@ def _report(path: Path | None) -> Iterator[Callable[[Finding], None]]:
     if path is None:
         yield lambda finding: None
         return
-    with local_disk(path):
-        file = path.open("wb")
-    with file:
+    with whole_file(path) as file:
         yield lambda finding: _write(file, finding._asdict())
 
 

@@ -15,6 +15,7 @@ from orchestrator.client import Client
 from orchestrator.importing.inputs_by_content import InFolder, InputFiles, OfJob, OfLocalJobs, Source
 from orchestrator.rerender.comparing import Outcome, Verdict
 from orchestrator.rerender.from_job import download_rows
+from orchestrator.rerender.kept import KeptFiles
 from orchestrator.rerender.originals import Original, read_original, rows_of
 from schemas.errors import InvalidInput, SettingsError
 from schemas.keys import is_job_id
@@ -43,6 +44,7 @@ _WORDS: dict[Outcome, str] = {
     help="look for input images here, by content; repeatable",
 )
 @click.option("-o", "--out", type=click.Path(path_type=Path), metavar="DIR", help="keep the new images here")
+@click.option("--force", is_flag=True, help="write over other files in DIR; never over an image to compare with")
 @click.option("--gpus", metavar="0|1|...", help="render on this GPU")
 @json_option
 @service_options
@@ -51,6 +53,7 @@ def rerender(
     job: str | None,
     folders: tuple[Path, ...],
     out: Path | None,
+    force: bool,
     gpus: str | None,
     as_json: bool,
     **options: Any,
@@ -83,7 +86,8 @@ def rerender(
                 files += download_rows(client.store, job, ids, _made(scratch / job)) if ids else []
             sources.append(OfJob(client.store, job, scratch / "inputs"))
         originals, verdicts = _read(files, scratch)
-        work = Rerendering(settings, InputFiles(sources), scratch, out, gpus)
+        kept = None if out is None else KeptFiles(out, originals, force=force)
+        work = Rerendering(settings, InputFiles(sources), scratch, kept, gpus)
         verdicts += work.run(rows_of(originals))
     order = {_label(file, scratch): place for place, file in enumerate(files)}
     _tell(sorted(verdicts, key=lambda verdict: order[verdict.file]), as_json=as_json)
@@ -129,7 +133,8 @@ def _tell(verdicts: Sequence[Verdict], *, as_json: bool) -> None:
         print_json([verdict.model_dump() for verdict in verdicts])
         return
     for verdict in verdicts:
-        click.echo(f"{verdict.file}: {_WORDS[verdict.outcome]}")
+        kept = f", kept as {verdict.kept}" if verdict.kept else ""
+        click.echo(f"{verdict.file}: {_WORDS[verdict.outcome]}{kept}")
         for reason in verdict.reasons:
             click.echo(f"  {reason}")
     equal = sum(one.outcome == "equal" for one in verdicts)

@@ -1,8 +1,7 @@
 """The runs of `promptmill rerender`: as `promptmill run`, with workers that are told what the recorded ones had."""
 
 import json
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from orchestrator.importing.locating import with_files
 from orchestrator.local_disk import local_disk
 from orchestrator.manifests.options import ManifestOptions
 from orchestrator.rerender.comparing import Verdict, compare
+from orchestrator.rerender.kept import KeptFiles
 from orchestrator.rerender.originals import OriginalRow
 from orchestrator.rerender.plan import Job, WorkerSetup, jobs_of, setup_of
 from orchestrator.submit import SubmitRequest
@@ -34,17 +34,17 @@ class Rerendering:
         settings: the user's; models and logging count, services are started anew.
         inputs: where input images are found.
         scratch: a folder that is removed afterwards.
-        out: where the new images are kept; None: nowhere.
+        kept: where the new images are kept; None: nowhere.
         gpus: as `--gpus` of `promptmill worker`.
     """
 
     def __init__(
-        self, settings: Settings, inputs: InputFiles, scratch: Path, out: Path | None, gpus: str | None
+        self, settings: Settings, inputs: InputFiles, scratch: Path, kept: KeptFiles | None, gpus: str | None
     ) -> None:
         self._settings = settings
         self._inputs = inputs
         self._scratch = scratch
-        self._out = out
+        self._kept = kept
         self._gpus = gpus
         self._catalogue = Client(settings).catalogue
         self._runs = 0
@@ -144,17 +144,12 @@ class Rerendering:
                 if line is None:
                     verdicts += _failed(row, "it was dropped by the safety checker")
                     continue
-                made = folder / line["file_name"]
-                self._keep(made, line)
-                verdicts.append(compare(original.label, original.file.read_bytes(), made.read_bytes(), line["sha256"]))
+                made = (folder / line["file_name"]).read_bytes()
+                verdict = compare(original.label, original.file.read_bytes(), made, line["sha256"])
+                if self._kept is not None:  # only now: nothing that is compared may change before
+                    verdict = verdict.model_copy(update={"kept": str(self._kept.keep(original, made))})
+                verdicts.append(verdict)
         return verdicts
-
-    def _keep(self, made: Path, line: Mapping[str, Any]) -> None:
-        if self._out is None:
-            return
-        with local_disk(self._out):
-            self._out.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(made, self._out / Path(line["file_name"]).name)
 
 
 def _failed(row: OriginalRow, reason: str) -> list[Verdict]:

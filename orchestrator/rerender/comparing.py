@@ -21,6 +21,8 @@ class Verdict(Frozen):
     outcome: Outcome
     reasons: tuple[str, ...] = ()
     sha256: str | None = None
+    kept: str | None = None
+    """Where the new image lies."""
 
 
 def compare(name: str, original: bytes, made: bytes, sha256: str) -> Verdict:

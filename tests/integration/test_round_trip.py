@@ -106,16 +106,20 @@ def test_rerender_tells_of_each_image_what_became_of_it(mill: Mill) -> None:
     other = images(mill.folder / "flat")["r2-4.png"].replace(b'"device":"none"', b'"device":"nine"')
     (mill.folder / "other.png").write_bytes(with_checksums(other))
     flat = {"PROMPTMILL_WORKER__ENGINE": FLAT}
-    told = mill.command(
-        "rerender", "--job", "flat", "r1", "flat/r2-4.png", "other.png", "foreign.png", check=False, **flat
-    )
+    named = ("--job", "flat", "r1", "flat/r2-4.png", "other.png", "foreign.png")
+    refused = mill.command("rerender", *named, "-o", "flat", check=False, **flat)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "is one of the images to compare with" in refused.stderr
+    told = mill.command("rerender", *named, "-o", "again", check=False, **flat)
     assert told.returncode == 1
     assert [line for line in told.stdout.splitlines() if not line.startswith("  ")] == [
-        "flat/r2-4.png: bit-equal",
-        "other.png: the same pixels; the file's text differs",
+        "flat/r2-4.png: bit-equal, kept as again/r2-4.png",
+        "other.png: the same pixels; the file's text differs, kept as again/r2-4-2.png",
         "foreign.png: not rendered",
-        *(f"flat/r1/{number}.png: bit-equal" for number in range(5)),
+        *(f"flat/r1/{number}.png: bit-equal, kept as again/r1-{number}.png" for number in range(5)),
     ]
+    assert images(mill.folder / "again")["r2-4.png"] == images(mill.folder / "flat")["r2-4.png"]
+    assert len(images(mill.folder / "again")) == 7
     assert "  render.device: nine then, none now" in told.stdout
 
 

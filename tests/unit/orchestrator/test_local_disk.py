@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.local_disk import local_disk, scratch_folder
+from orchestrator.local_disk import is_same_file, local_disk, scratch_folder, whole_file
 from schemas.errors import LocalDiskError
 
 
@@ -47,3 +47,37 @@ def test_no_place_for_scratch_folders_is_said(tmp_path: Path, monkeypatch: pytes
     with pytest.raises(LocalDiskError) as caught, scratch_folder():
         pass
     assert "TMPDIR" in caught.value.hint
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, ValueError])
+def test_a_file_that_was_not_finished_leaves_what_was_there(stop: type[BaseException], tmp_path: Path) -> None:
+    file = tmp_path / "a.csv"
+    file.write_text("before")
+
+    def stopped() -> None:
+        with whole_file(file) as half:
+            half.write(b"half")
+            raise stop
+
+    with pytest.raises(stop):
+        stopped()
+    assert [path.name for path in tmp_path.iterdir()] == ["a.csv"]
+    assert file.read_text() == "before"
+
+
+def test_a_whole_file_takes_its_place_behind_a_link_as_well(tmp_path: Path) -> None:
+    (tmp_path / "b.csv").symlink_to(tmp_path / "a.csv")
+    for text in ("first\r\n", "second"):
+        with whole_file(tmp_path / "b.csv", text=True) as file:
+            file.write(text)
+        assert (tmp_path / "a.csv").read_bytes() == text.encode()
+    assert (tmp_path / "b.csv").is_symlink()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_one_file_is_known_by_any_name(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("")
+    (tmp_path / "b").hardlink_to(tmp_path / "a")
+    assert is_same_file(tmp_path / "a", tmp_path / "b")
+    assert not is_same_file(tmp_path / "a", tmp_path / "none")
+    assert not is_same_file(tmp_path / "a", Path("\0"))

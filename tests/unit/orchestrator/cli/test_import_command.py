@@ -125,3 +125,44 @@ def test_a_pipe_among_the_images_is_a_message_and_is_not_waited_for(
     assert len(Path("m.jsonl").read_text().splitlines()) == 1
     assert command("rerender", "d/x.png") == 1
     assert "not a regular file" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        ("--report", "a.png"),
+        ("--report", "b.txt"),
+        ("--report", "new.png"),
+        ("--report", "r.txt"),
+        ("-o", "a.png", "--force"),
+        ("-o", "b.txt", "--force"),
+        ("-o", "m.jsonl", "--report", "./m.jsonl"),
+    ],
+)
+def test_nothing_that_is_read_is_written_over(written: tuple[str, ...], tmp_path: Path) -> None:
+    own_image(tmp_path / "a.png", planned())
+    Path("b.txt").symlink_to("a.png")
+    before = Path("a.png").read_bytes()
+    assert command("import", "a.png", *written) == 2
+    assert Path("a.png").read_bytes() == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.png", "b.txt"]
+
+
+def test_findings_are_reported_where_no_row_comes_of_them(tmp_path: Path) -> None:
+    png(tmp_path / "bare.png")
+    assert command("import", "bare.png", "-o", "m.jsonl", "--report", "r.jsonl") == 2
+    assert json.loads(Path("r.jsonl").read_text())["kind"] == "no_metadata"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bare.png", "r.jsonl"]
+
+
+def test_a_report_of_validate_is_no_manifest_and_no_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    row = {"id": "a", "pipeline": "upscale", "model": "tiny", "image": "image.csv"}
+    Path("m.jsonl").write_text(json.dumps(row) + "\n")
+    png(tmp_path / "a.png").rename(tmp_path / "image.csv")
+    before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
+    for report in ("m.jsonl", "image.csv"):
+        assert command("validate", "m.jsonl", "--report", report) == 2
+        assert "is a file that is read here" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
+    assert command("validate", "m.jsonl", "--report", "r.csv") == 0
+    assert Path("r.csv").exists()

@@ -48,3 +48,18 @@ def test_what_cannot_be_rendered_is_told_of_each_image_and_nothing_is_started(
     assert "sha256:abab" in reasons[2]
     assert "--inputs DIR" in reasons[2]
     assert "cut off" in reasons[3]
+
+
+def test_the_originals_folder_is_no_place_for_the_new_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = own_image(tmp_path / "fox.png", planned())
+    before = file.read_bytes()
+    assert command("rerender", "fox.png", "-o", ".", "--force") == 2
+    assert "fox.png is one of the images to compare with" in capsys.readouterr().err
+    assert file.read_bytes() == before
+    file.rename(tmp_path / "mine.png")
+    (tmp_path / "fox.png").write_text("another")
+    assert command("rerender", "mine.png", "-o", ".") == 2
+    assert "--force writes over it" in capsys.readouterr().err
+    assert (tmp_path / "fox.png").read_text() == "another"

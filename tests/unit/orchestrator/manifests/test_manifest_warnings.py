@@ -107,3 +107,30 @@ def test_a_disk_that_is_full_is_told_as_such(tmp_path: Path, suffix: str) -> Non
 def test_without_a_path_there_is_no_report() -> None:
     with open_report(None) as sink:
         assert sink is None
+
+
+def test_a_report_is_never_written_over_what_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text("mine")
+    (tmp_path / "b.jsonl").symlink_to(tmp_path / "a.jsonl")
+    for name in ("a.jsonl", "b.jsonl"):
+        with (
+            pytest.raises(SettingsError, match="is a file that is read here"),
+            open_report(tmp_path / name, [tmp_path / "a.jsonl"]),
+        ):
+            pass
+    assert (tmp_path / "a.jsonl").read_text() == "mine"
+
+
+def test_an_earlier_report_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
+    fill(tmp_path / "r.csv")
+    before = (tmp_path / "r.csv").read_bytes()
+
+    def interrupted() -> None:
+        with open_report(tmp_path / "r.csv") as sink:
+            Faults(sink=sink).add(1, "half a report")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert (tmp_path / "r.csv").read_bytes() == before
+    assert len(list(tmp_path.iterdir())) == 1
