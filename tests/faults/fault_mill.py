@@ -31,7 +31,7 @@ from tests.faults.s3_proxy import S3Proxy
 from tests.integration.mill import QUICK, Mill
 
 BUCKET = "faults"
-PATIENCE = 150.0  # seconds; no test depends on how long anything takes
+PATIENCE = 240.0  # seconds; no test depends on how long anything takes
 
 
 class FaultServices:
@@ -119,6 +119,7 @@ class FaultMill(Mill):
         self._variables = dict(variables)
         self._points = folder / "failpoints"
         self._points.mkdir(exist_ok=True)
+        self._stopped: list[psutil.Process] = []
 
     @property
     def environment(self) -> dict[str, str]:
@@ -201,6 +202,7 @@ class FaultMill(Mill):
     def stop_at_work(self, name: str, job: str, *, dead: Collection[str] = ()) -> psutil.Process:
         """SIGSTOP of a worker's pool child while it holds a task, and so keeps it. `dead`: holders that are no more."""
         child = self.pool_child(name)
+        self._stopped.append(child)
 
         def stopped() -> bool:
             child.suspend()
@@ -211,6 +213,13 @@ class FaultMill(Mill):
 
         self.until(stopped, what=f"a task in the hands of {name}")
         return child
+
+    def end_all(self) -> None:
+        """As every mill's; a process that stands still would not hear of it."""
+        for child in self._stopped:
+            with suppress(psutil.NoSuchProcess):
+                child.resume()
+        super().end_all()
 
     @contextmanager
     def redis_down(self) -> Iterator[None]:

@@ -6,7 +6,7 @@ from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
 from tests.faults.rooms import SLOW_STEPS
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 def test_a_zombie_that_wakes_after_another_finished_changes_no_outcome(mill: FaultMill, engine: str) -> None:
@@ -14,10 +14,10 @@ def test_a_zombie_that_wakes_after_another_finished_changes_no_outcome(mill: Fau
     mill.worker("zombie", engine=engine, **SLOW_STEPS)
     mill.submit(prompts(32), "zombie")
     mill.wait_for_images("zombie", 8)
-    child = mill.pool_child("zombie")
-    child.suspend()
+    child = mill.stop_at_work("zombie", "zombie")
     mill.worker("successor", engine=engine)
     assert mill.wait_for("zombie").done == 32
+    assert mill.losses("zombie") > 0
     before = {line["index"]: (line["sha256"], line["key"]) for line in mill.table("zombie")}
     child.resume()
     said = (
@@ -31,15 +31,14 @@ def test_a_zombie_that_wakes_after_another_finished_changes_no_outcome(mill: Fau
     mill.settle("zombie")
 
 
-def test_a_zombie_that_wakes_while_its_successor_works_stops_at_once(mill: FaultMill) -> None:
+def test_a_zombie_that_wakes_while_its_successor_works_stops_at_once(mill: FaultMill, engine: str) -> None:
     mill.orchestrator()
-    mill.worker("zombie", PROMPTMILL_FLAT_STEP_SECONDS="0.2")
+    mill.worker("zombie", engine=engine, PROMPTMILL_FLAT_STEP_SECONDS="0.5")
     mill.submit(prompts(32), "early")
     mill.wait_for_images("early", 8)
-    child = mill.pool_child("zombie")
-    child.suspend()
+    child = mill.stop_at_work("zombie", "early")
     first = mill.lease_token("early", "0")
-    mill.worker("successor", PROMPTMILL_FLAT_STEP_SECONDS="0.2")
+    mill.worker("successor", engine=engine, PROMPTMILL_FLAT_STEP_SECONDS="0.5")
     mill.until(lambda: mill.lease_token("early", "0") not in (first, ""), what="the successor's lease")
     child.resume()
     mill.until(lambda: "interrupted: lost" in mill.log("zombie"), what="the zombie's end")
@@ -53,11 +52,11 @@ def test_a_retry_that_races_a_zombie_of_the_first_round_ends_with_one_outcome_a_
     rows = [*prompts(20), {"prompt": "never fits !oom>0", "id": "big"}]
     mill.submit(rows, "retry")
     mill.wait_for_images("retry", 8)
-    child = mill.pool_child("zombie")
-    child.suspend()
+    child = mill.stop_at_work("zombie", "retry")
     mill.worker("successor")
     status = mill.wait_for("retry")
     assert (status.done, status.failed) == (20, 1)
+    assert mill.losses("retry") > 0
     found = mill.client.retry("retry")
     assert found is not None
     child.resume()  # it goes on with the first round while the retry runs

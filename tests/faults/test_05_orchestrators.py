@@ -4,9 +4,9 @@ import pytest
 
 from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
-from tests.faults.rooms import SLOW_STEPS
+from tests.faults.rooms import SLOW_STEPS, SLOWER_STEPS
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 @pytest.mark.parametrize(
@@ -55,6 +55,7 @@ def test_a_job_that_pauses_itself_stays_paused_when_the_orchestrator_dies_at_tha
     mill.worker("w")
     mill.submit(prompts(200, "bad !raise"), "pause")
     mill.wait_for_exit("killed")
+    assert mill.fired("dispatch.paused")
     mill.orchestrator("next")
     mill.until(lambda: mill.client.status("pause").state == "paused", what="the pause")
     mill.client.cancel("pause")
@@ -65,11 +66,12 @@ def test_a_job_that_pauses_itself_stays_paused_when_the_orchestrator_dies_at_tha
 def test_an_orchestrator_killed_in_mid_job_is_followed_by_one_that_renders_nothing_again(mill: FaultMill) -> None:
     mill.orchestrator("first")
     mill.worker("w", **SLOW_STEPS)
-    mill.submit(prompts(150), "mid")
+    mill.submit(prompts(300), "mid")
     mill.wait_for_images("mid", 40)
     mill.kill_tree("first")
+    assert not mill.ended("mid")
     mill.orchestrator("second")
-    assert mill.wait_for("mid").done == 150
+    assert mill.wait_for("mid").done == 300
     assert max(mill.rendered("mid").values()) == 1
     mill.settle("mid")
 
@@ -77,13 +79,14 @@ def test_an_orchestrator_killed_in_mid_job_is_followed_by_one_that_renders_nothi
 def test_two_orchestrators_of_which_the_leader_stands_still_share_one_job(mill: FaultMill) -> None:
     mill.orchestrator("one")
     mill.orchestrator("two")
-    mill.worker("w", count=2, **SLOW_STEPS)
-    mill.submit(prompts(300), "twins")
+    mill.worker("w", count=2, **SLOWER_STEPS)
+    mill.submit(prompts(400), "twins")
     mill.wait_for_images("twins", 40)
     leader = mill.leader()
     leader.suspend()  # its lock runs out, and it thinks that it leads when it wakes up
     mill.until(lambda: mill.leader_pid() not in (None, leader.pid), what="another leader")
+    assert not mill.ended("twins")
     leader.resume()
-    assert mill.wait_for("twins").done == 300
+    assert mill.wait_for("twins").done == 400
     assert max(mill.rendered("twins").values()) == 1
     mill.settle("twins")

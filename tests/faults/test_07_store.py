@@ -4,10 +4,10 @@ import pytest
 
 from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
-from tests.faults.rooms import SLOW_STEPS
+from tests.faults.rooms import PATIENT, SLOW_STEPS
 from tests.faults.s3_proxy import StoreFault
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 PIECES = {"PROMPTMILL_WORKER__PIECE_SECONDS": "0.5"}
 FAULTS = {
     "a storm of 503 SlowDown": (StoreFault("status", chance=0.7), 40),
@@ -40,7 +40,7 @@ def test_no_row_fails_and_none_is_lost_under(name: str, mill: FaultMill) -> None
 
 def test_a_store_that_is_away_for_a_whole_task_gets_its_finished_rows_later(mill: FaultMill) -> None:
     mill.orchestrator()
-    mill.worker("w", **SLOW_STEPS)
+    mill.worker("w", **SLOW_STEPS, **PATIENT)
     mill.submit(prompts(32), "away")
     mill.wait_for_images("away", 4)
     fault = StoreFault("status", method="PUT", status=403, code="AccessDenied")
@@ -48,5 +48,5 @@ def test_a_store_that_is_away_for_a_whole_task_gets_its_finished_rows_later(mill
         mill.until(lambda: "given back job=away" in mill.log("w"), what="the task's return")
     assert fault.fired > 0
     status = mill.wait_for("away", seconds=200)
-    assert (status.done, status.failed, status.losses) == (32, 0, 0)
+    assert (status.done, status.failed, mill.losses("away")) == (32, 0, 0)
     mill.settle("away")

@@ -5,7 +5,7 @@ import pytest
 from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 PIECES = {"PROMPTMILL_WORKER__PIECE_SECONDS": "0.05", "PROMPTMILL_FLAT_STEP_SECONDS": "0.05"}
 
 

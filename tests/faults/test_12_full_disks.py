@@ -13,7 +13,7 @@ from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
 from tests.faults.rooms import SLOW_STEPS
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 class SmallDisk:

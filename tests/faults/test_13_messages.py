@@ -11,7 +11,7 @@ from schemas.queues import RENDER_QUEUE
 from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 def changed(text: str, change: Callable[[dict[str, Any]], None], **headers: Any) -> str:

@@ -11,7 +11,7 @@ from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
 from tests.faults.rooms import SLOW_STEPS
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
 
 def working(mill: FaultMill, job: str, rows: int = 400) -> None:

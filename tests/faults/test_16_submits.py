@@ -11,7 +11,7 @@ from schemas.errors import JobConflict
 from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 SET = ("--set", "model=tiny", "--set", "steps=2", "--set", "width=64", "--set", "height=64")
 BEFORE = [
     "submit.checked",
