@@ -11,7 +11,6 @@ client.fetch(job, "out")
 """
 
 import getpass
-import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -26,12 +25,13 @@ from orchestrator.fetch import FetchProgress, FetchReport, fetch
 from orchestrator.garbage import Garbage, GarbageRule, collect, collect_all
 from orchestrator.job_history import job_history
 from orchestrator.links import ImageLink, image_links
+from orchestrator.looking import looks
 from orchestrator.manifests.options import Format, ManifestOptions
 from orchestrator.retry import retry
 from orchestrator.row_history import row_history
 from orchestrator.status import JobStatus, all_status, final_summary, job_status
 from orchestrator.submit import OnWarnings, SubmitProgress, SubmitRequest, ValidationReport, submit, validate
-from schemas.errors import JobConflict, JobPaused, LedgerUnavailable
+from schemas.errors import JobConflict, JobPaused, LedgerUnavailable, ServiceError
 from schemas.job import ControlEvent, ControlState, ControlVerb, JobDocument, RoundDocument
 from services import jobs
 from services.catalogue import Catalogue
@@ -233,14 +233,27 @@ class Client:
         else:
             yield collect(self.store, self.ledger, job, rule)
 
-    def wait(self, job: str, *, on_status: Callable[[JobStatus], None] = lambda status: None) -> JobStatus:
-        """Wait until a job has ended.
+    def wait(
+        self,
+        job: str,
+        *,
+        on_status: Callable[[JobStatus], None] = lambda status: None,
+        on_outage: Callable[[ServiceError], None] = lambda error: None,
+        every: float = POLL_SECONDS,
+    ) -> JobStatus:
+        """Wait until a job has ended, looking every so many seconds.
+
+        An outage of Redis or the store after the first look ends no waiting, however long it lasts: each look that
+        fails is told to `on_outage`, which may raise.
 
         Raises:
             JobPaused: the job paused itself because it made no progress but errors.
+            ServiceError: Redis or the store does not answer the first look.
         """
-        while True:
-            status = self.status(job)
+        for status in looks(lambda: self.status(job), every):
+            if isinstance(status, ServiceError):
+                on_outage(status)
+                continue
             on_status(status)
             if status.ended:
                 return status
@@ -249,7 +262,7 @@ class Client:
                     f"job {job} paused itself: {status.reason}",
                     hint=f"promptmill status {job} tells more; promptmill resume {job} goes on",
                 )
-            time.sleep(POLL_SECONDS)
+        raise AssertionError("looks never end")
 
     def _steer(self, job: str, verb: ControlVerb, *, reason: str = "", **values: float | None) -> ControlState:
         document = jobs.read_document(self.store, job)

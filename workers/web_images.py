@@ -25,8 +25,7 @@ from services.input_addresses import HTTPS_PORT, InputRules
 from services.version import promptmill_version
 
 REDIRECTS = 3
-TRIES = 3
-PAUSES = (0.5, 2.0)
+PAUSES = (0.5, 2.0)  # before another try
 CONNECT_SECONDS = 5.0
 SILENCE_SECONDS = 10.0
 CHUNK = 64 * 1024
@@ -76,17 +75,17 @@ class WebImages:
         Raises:
             InvalidInput: it may not be read, or cannot be. Faults that may pass are met with two more tries.
         """
-        for attempt in range(TRIES):
+        deadline = time.monotonic() + self._rules.https_seconds
+        for pause in (*PAUSES, None):
             try:
-                return self._follow(address, limit)
+                return self._follow(address, limit, deadline)
             except _Passing as error:
-                if attempt + 1 == TRIES:
+                if pause is None or time.monotonic() + pause >= deadline:
                     raise InvalidInput(str(error)) from None
-                time.sleep(PAUSES[attempt])
+                time.sleep(pause)
         raise AssertionError("a try returns or raises")
 
-    def _follow(self, address: str, limit: int) -> bytes:
-        deadline = time.monotonic() + self._rules.https_seconds
+    def _follow(self, address: str, limit: int, deadline: float) -> bytes:
         for _ in range(REDIRECTS + 1):
             self._rules.check(address)
             found = self._get(address, limit, deadline)
@@ -119,7 +118,7 @@ class WebImages:
     def _connected(self, host: str, port: int, deadline: float) -> Iterator[HTTPSConnection]:
         """A connection that is cut at the deadline, wherever it is then."""
         numbers = self._checked_numbers(host, port)
-        sock = _connect(numbers, port)
+        sock = _connect(numbers, port, deadline)
         overdue = threading.Event()
         with sock.dup() as handle:  # TLS takes the socket over; a shutdown by this one ends it all the same
 
@@ -171,11 +170,12 @@ class _Pinned(HTTPSConnection):
         return self._connected_socket
 
 
-def _connect(numbers: list[str], port: int) -> socket.socket:
+def _connect(numbers: list[str], port: int, deadline: float) -> socket.socket:
     trouble = ""
     for number in numbers[:2]:
         try:
-            sock = socket.create_connection((number, port), timeout=CONNECT_SECONDS)
+            left = max(0.001, deadline - time.monotonic())
+            sock = socket.create_connection((number, port), timeout=min(CONNECT_SECONDS, left))
         except OSError as error:
             trouble = error.strerror or str(error)
             continue

@@ -1,7 +1,6 @@
 """`promptmill status`, `list`, `workers`: where jobs stand."""
 
 import sys
-import time
 from typing import Any
 
 import rich_click as click
@@ -10,6 +9,7 @@ from rich.table import Table
 
 from orchestrator.cli.failed import show_failures
 from orchestrator.client import Client
+from orchestrator.looking import looks
 from orchestrator.status import JobStatus
 from schemas.errors import JobPaused, ServiceError, SettingsError
 from services.cli.options import json_option, service_options, take_settings
@@ -86,20 +86,17 @@ def _watch(client: Client, job: str | None, as_json: bool) -> None:
     """Look every second, until all have ended or paused themselves. A service that goes away later ends no watch."""
     with Live(console=err(), refresh_per_second=4, transient=as_json) as live:
         last: list[JobStatus] = []
-        while True:
-            try:
-                last = [client.status(job)] if job else list(client.jobs())
-                live.update("" if as_json else _table(last))
-            except ServiceError as error:
-                if not last:
-                    raise  # it was never there: waiting would not help
-                live.update(f"{error.message}; trying again")
+        for found in looks(lambda: [client.status(job)] if job else list(client.jobs()), WATCH_SECONDS):
+            if isinstance(found, ServiceError):
+                live.update(f"{found.message}; trying again")
+                continue
+            last = found
+            live.update("" if as_json else _table(last))
             if as_json:
                 for status in last:
                     print_json(status.model_dump())
             if last and all(status.ended or (status.state == "paused" and status.automatic) for status in last):
                 break
-            time.sleep(WATCH_SECONDS)
     _remark(last, one=job is not None)
     if any(status.state == "paused" for status in last):
         sys.exit(JobPaused.exit_status)

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from orchestrator.client import Client
 from orchestrator.status import JobStatus
-from schemas.errors import JobPaused
+from schemas.errors import JobPaused, ServiceError
 from services.cli.output import duration, err, say
 
 LOOK_SECONDS = 0.5
@@ -32,9 +32,10 @@ def watch(client: Client, job: str, check: Callable[[], None]) -> JobStatus:
         task = bar.add_task("", total=None, state="waiting", rate="-", eta="-")
         told = 0.0
         before = ""
-        while True:
+
+        def show(status: JobStatus) -> None:
+            nonlocal told, before
             check()
-            status = client.status(job)
             if status.state == "paused" != before and not status.automatic:
                 say(f"paused; go on with: promptmill resume {job}")
             before = status.state
@@ -45,15 +46,13 @@ def watch(client: Client, job: str, check: Callable[[], None]) -> JobStatus:
             if not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
                 told = time.monotonic()
                 say(f"{status.state}: {ended:,} of {status.rows:,} rows, {rate} images/s, ETA {eta}")
-            if status.ended:
-                return status
-            _raise_if_paused(status)
-            time.sleep(LOOK_SECONDS)
 
+        def wait_on(error: ServiceError) -> None:
+            check()
+            bar.update(task, state=f"{error.message}; trying again")
 
-def _raise_if_paused(status: JobStatus) -> None:
-    if status.state == "paused" and status.automatic:
-        raise JobPaused(
-            f"job {status.job} paused itself: {status.reason}",
-            hint="failed.jsonl beside the images tells why; mend that, then give the same command again to go on",
-        )
+        try:
+            return client.wait(job, on_status=show, on_outage=wait_on, every=LOOK_SECONDS)
+        except JobPaused as error:
+            hint = "failed.jsonl beside the images tells why; mend that, then give the same command again to go on"
+            raise JobPaused(error.message, hint=hint) from None

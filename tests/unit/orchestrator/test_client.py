@@ -13,6 +13,7 @@ from ulid import ULID
 
 import orchestrator
 from orchestrator.client import Client
+from orchestrator.status import JobStatus
 from schemas import keys
 from schemas.errors import JobConflict, JobNotFound, JobPaused, LedgerUnavailable, ManifestError
 from schemas.job import ControlEvent
@@ -146,11 +147,35 @@ class TestWait:
     ) -> None:
         client.submit(manifest, job_id="parti", defaults=DEFAULTS)
         dispatcher, seen = mill.dispatcher(), []
-        monkeypatch.setattr("orchestrator.client.time.sleep", lambda _: (mill.tick(dispatcher), mill.work()))
+        monkeypatch.setattr("orchestrator.looking.time.sleep", lambda _: (mill.tick(dispatcher), mill.work()))
         client.wait("parti", on_status=lambda status: seen.append(status.state))
         assert seen[0] == "waiting"
         assert seen[-1] == "done"
         assert "running" in seen
+
+    def test_an_outage_in_between_is_told_and_waited_out(
+        self, client: Client, mill: SmallMill, manifest: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        client.submit(manifest, job_id="parti", defaults=DEFAULTS)
+        dispatcher, told = mill.dispatcher(), []
+        sound = client.status
+
+        def status(job: str) -> JobStatus:
+            found = sound(job)
+            if found.state == "running" and len(told) < 3:
+                raise LedgerUnavailable("away")
+            return found
+
+        monkeypatch.setattr(client, "status", status)
+        monkeypatch.setattr("orchestrator.looking.time.sleep", lambda _: (mill.tick(dispatcher), mill.work()))
+        assert client.wait("parti", on_outage=lambda error: told.append(error.message)).state == "done"
+        assert told == ["away"] * len(told) != []
+
+    def test_a_service_that_was_never_there_is_not_waited_for(self, client: Client, manifest: Path) -> None:
+        client.submit(manifest, job_id="parti", defaults=DEFAULTS)
+        away = RedisSettings(url=SecretStr("redis://127.0.0.1:1/0"))
+        with pytest.raises(LedgerUnavailable):
+            Client(Settings(redis=away, s3=client.settings.s3)).wait("parti")
 
     def test_a_job_that_paused_itself_ends_the_wait(self, client: Client, mill: SmallMill, manifest: Path) -> None:
         client.submit(manifest, job_id="parti", defaults=DEFAULTS)

@@ -103,7 +103,7 @@ class TestReading:
     @pytest.mark.parametrize("path", ["/cut", "/junk"])
     def test_a_server_that_never_gets_it_right_is_given_up(self, server: HttpsServer, web: Reader, path: str) -> None:
         assert refusal(web(), at(server, path))
-        assert len(server.asked) == web_images.TRIES
+        assert len(server.asked) == len(web_images.PAUSES) + 1
 
     def test_the_certificate_is_of_that_host(self, server: HttpsServer, web: Reader) -> None:
         told = refusal(web(numbers={"other.example": ["127.0.0.1"]}), at(server, "/image", "other.example"))
@@ -190,6 +190,13 @@ class TestSizeAndTime:
         assert refusal(web(seconds=0.4), at(server, path)) == "it took longer than 0.4 s"
         assert time.monotonic() - began < 3
         assert len(server.asked) == 1
+
+    def test_tries_share_the_time_of_one_image(
+        self, server: HttpsServer, web: Reader, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(web_images, "PAUSES", (0.5, 2.0))
+        assert refusal(web(seconds=0.4), at(server, "/cut"))
+        assert len(server.asked) == 1, "a second try would begin too late"
 
     def test_one_that_never_shakes_hands_is_cut_off_too(self, web: Reader, server: HttpsServer) -> None:
         with socket.create_server(("127.0.0.1", 0)) as silent:
