@@ -38,6 +38,8 @@ class ColumnPlan(NamedTuple):
     """Every column is a field of the same name."""
     direct: bool
     """Every column is a field of the same name or one of the user's own."""
+    verbatim: tuple[str, ...]
+    """Columns whose numbers are kept as they are written: the user's own, and that of the ids."""
 
 
 class Columns:
@@ -123,7 +125,8 @@ class Columns:
         unnamed = tuple(position for position, column in enumerate(names) if not column)
         direct = len(fields) + len(kept) == len(names) and all(column == field for _, column, field in fields)
         problems = list(dict.fromkeys(problems))
-        return ColumnPlan(tuple(fields), tuple(kept), unnamed, tuple(problems), direct and not kept, direct)
+        verbatim = *(column for _, column, field in fields if field == "id"), *(column for _, column in kept)
+        return ColumnPlan(tuple(fields), tuple(kept), unnamed, tuple(problems), direct and not kept, direct, verbatim)
 
     def _field(self, column: str) -> str | None:
         if column in self._by_column:

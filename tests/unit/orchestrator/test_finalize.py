@@ -22,10 +22,15 @@ from finished_job import (
 )
 
 import orchestrator.metadata_table
+from orchestrator.fetch import fetch
 from orchestrator.finalize import finalize
+from orchestrator.manifests import Faults, ManifestOptions, read
+from orchestrator.planner.lines import LinePlanner
 from schemas import keys
 from schemas.errors import JobConflict, JobNotFound
 from schemas.job import Summary
+from schemas.planned import PlannedRow
+from services.catalogue import Catalogue
 
 
 def table_of(store: MemoryStore) -> pd.DataFrame:
@@ -86,6 +91,29 @@ def test_the_users_columns_stand_beside_ours_and_whole_in_extra() -> None:
     assert table["extra_status"][0] == "theirs"
     assert json.loads(table["tags"][1]) == ["a", {"b": 1}]
     assert json.loads(table["extra"][1]) == {"Category": "Food", "rating": 2.5, "tags": ["a", {"b": 1}]}
+
+
+def test_a_long_number_of_a_users_own_comes_whole_from_the_manifest_through_the_plan_to_the_results(
+    tmp_path: Path,
+) -> None:
+    number = 123456789012345678901234567890
+    (tmp_path / "m.jsonl").write_text(
+        f'{{"prompt":"a","model":"tiny","serial":{number},"serials":{{"a":[{number}]}}}}\n'
+    )
+    (authored,) = read(tmp_path / "m.jsonl", ManifestOptions(), Faults())
+    planner = LinePlanner(JOB, Catalogue.load())
+    line = planner.plan(authored.row, planner.prototype(authored.row), 0).line()
+    row = PlannedRow.model_validate_json(line)
+    store = MemoryStore()
+    add_job(store, [[row]])
+    add_piece(store, 0, [done(store, 0, row)])
+    finalize(store, JOB)
+    table = table_of(store)
+    assert json.loads(table["extra"][0]) == {"serial": number, "serials": {"a": [number]}}
+    assert table["serial"][0] == str(number)
+    fetch(store, JOB, tmp_path / "fetched")
+    (line_of,) = map(json.loads, (tmp_path / "fetched" / "metadata.jsonl").read_text().splitlines())
+    assert (line_of["serial"], line_of["serials"]) == (number, {"a": [number]})
 
 
 def test_the_coordinates_of_swept_rows_stand_there_as_json_and_are_null_for_others() -> None:

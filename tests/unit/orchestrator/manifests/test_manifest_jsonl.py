@@ -1,5 +1,7 @@
 """JSON Lines."""
 
+import json
+
 import pytest
 from manifest_files import Reader
 
@@ -33,6 +35,25 @@ def test_null_is_not_given(manifest: Reader) -> None:
 
 def test_a_number_names_a_row(manifest: Reader) -> None:
     assert manifest("a.jsonl", '{"prompt":"a","id":42}').rows[0].row.id == "42"
+
+
+@pytest.mark.parametrize(
+    "number", [2**63, 2**64 - 1, 2**64, -(2**63) - 1, 123456789012345678901234567890, 10**300, 1e300, 1.5e19]
+)
+def test_numbers_of_a_users_own_keep_every_digit(manifest: Reader, number: float) -> None:
+    row = {"prompt": "a", "key": number, "nested": {"keys": [number, "x"]}, "list": [[number]]}
+    for columns in (("key",), ("nested",), ("list",), ("key", "list")):
+        text = json.dumps({name: row[name] for name in ("prompt", *columns)})
+        extra = manifest("a.jsonl", text).rows[0].row.extra
+        assert extra == {name: row[name] for name in columns}
+        assert json.dumps(extra) == json.dumps({name: row[name] for name in columns})
+
+
+def test_a_long_number_names_a_row_by_all_of_its_digits(manifest: Reader) -> None:
+    number = 123456789012345678901234567890
+    assert manifest("a.jsonl", f'{{"prompt":"a","id":{number}}}').rows[0].row.id == str(number)
+    mapped = manifest("a.jsonl", f'{{"prompt":"a","N":{number}}}', column_map={"id": "N"})
+    assert mapped.rows[0].row.id == str(number)
 
 
 def test_numbers_written_as_text_are_numbers_but_true_is_none(manifest: Reader) -> None:
