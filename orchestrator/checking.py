@@ -11,11 +11,13 @@ from orchestrator.collector import seldom_collected
 from orchestrator.cost.estimate import CostEstimate, Prices, estimate
 from orchestrator.cost.measured import Measured, measured_here
 from orchestrator.cost.tally import CostTally
-from orchestrator.lint.rows import Lint, Looked
+from orchestrator.lint.recipes import Looked
+from orchestrator.lint.rows import Lint
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.inputs import InputImages, RowInputs, input_addresses
-from orchestrator.manifests.reading import read
+from orchestrator.manifests.reading import AuthoredRow, read
 from orchestrator.manifests.report import SUFFIXES, open_report, refuse_same
+from orchestrator.manifests.row_faults import RowFaults, value_of
 from orchestrator.manifests.summary import ManifestSummary, Tally
 from orchestrator.planner.defaults import PlannedInput
 from orchestrator.planner.group import cut_tasks, grouped
@@ -27,7 +29,7 @@ from schemas.base import Frozen
 from schemas.errors import FaultGroup, SettingsError
 from schemas.job import Totals
 from schemas.planned import InputImage
-from schemas.rows import PipelineName, Row
+from schemas.rows import PipelineName
 from services.catalogue import Catalogue
 from services.settings import Settings
 
@@ -138,8 +140,7 @@ def _apart(rows: Iterator[RowInputs], report: Path) -> Iterator[RowInputs]:
 def _again(rows: Iterator[RowInputs], planner: LinePlanner, job: str) -> Iterator[Looked]:
     for checked in rows:
         inputs = planned_inputs(job, checked)
-        row = checked.authored.row
-        yield checked.authored.line, row, planner.prototype(row, inputs), inputs
+        yield checked.authored, planner.prototype(checked.authored.row, inputs), inputs
 
 
 class _Watching(NamedTuple):
@@ -153,15 +154,17 @@ class _Watching(NamedTuple):
 
 def _planned(rows: Iterator[RowInputs], planner: LinePlanner, plan: Plan, watching: _Watching) -> Iterator[PlannedLine]:
     faults, lint, costs, on_progress = watching
+    found = RowFaults(faults)
     for count, checked in enumerate(rows):
         if count % PROGRESS_ROWS == 0:
             on_progress(SubmitProgress(stage="checking", rows=count))
-        position, line, row, coordinates = checked.authored
+        authored = checked.authored
+        position, _, row, coordinates, _ = authored
         inputs = planned_inputs(plan.job, checked)
         prototype = planner.prototype(row, inputs)
         if prototype.broken:
-            _report_broken(line, row, prototype, faults)
-        lint.look(line, row, prototype, inputs)
+            _report_broken(authored, prototype, found)
+        lint.look(authored, prototype, inputs)
         costs.add(prototype)
         plan.inputs(checked)
         if plan.lines and not faults.total:
@@ -170,9 +173,10 @@ def _planned(rows: Iterator[RowInputs], planner: LinePlanner, plan: Plan, watchi
             yield PlannedLine(prototype, b"")
 
 
-def _report_broken(line: int, row: Row, prototype: Prototype, faults: Faults) -> None:
-    for name, message in prototype.broken:
-        faults.add(line, message, field=name, value=_value(row, name))
+def _report_broken(authored: AuthoredRow, prototype: Prototype, faults: RowFaults) -> None:
+    for field, message, value in prototype.broken:
+        given = value_of(authored.row, field) if value is None else value
+        faults.add(authored, message, field=field, value=given)
 
 
 def _checked(
@@ -211,12 +215,3 @@ def planned_inputs(job: str, checked: RowInputs) -> dict[str, PlannedInput]:
         key = keys.input_image(job, facts.sha256, facts.extension)
         found[name] = PlannedInput(InputImage(address=key, sha256=facts.sha256), facts.size)
     return found
-
-
-def _value(row: Row, field: str) -> object:
-    """What a row says in a field that a fault names, `then[0].strength` too; None where it says nothing."""
-    stage, _, name = field.rpartition(".")
-    if not stage:
-        return getattr(row, field, None)
-    position = int(stage.removeprefix("then[").removesuffix("]"))
-    return getattr(row.then[position], name, None)

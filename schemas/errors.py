@@ -53,12 +53,14 @@ class Fault(Frozen):
     field: str | None
     value: str | None
     message: str
+    rows: int | None = Field(None, description="rows that have it, where it is told once for all of them")
 
     def __str__(self) -> str:
         where = "manifest" if self.line is None else f"line {self.line}"
         field = f", {self.field}" if self.field else ""
         value = f" = {self.value}" if self.value is not None else ""
-        return f"{where}{field}{value}: {self.message}"
+        rows = f" ({self.rows:,} rows)" if self.rows is not None and self.rows > 1 else ""
+        return f"{where}{field}{value}: {self.message}{rows}"
 
 
 class FaultGroup(Frozen):
@@ -68,6 +70,7 @@ class FaultGroup(Frozen):
     kind: str = Field(description="what is wrong, in words that every one of them shares")
     count: int
     first: tuple[Fault, ...]
+    rows: int | None = Field(None, description="rows that have one, where each is told once for all of them")
 
 
 class ManifestError(PromptmillError):

@@ -2,13 +2,16 @@
 
 import re
 
+from orchestrator.lint.settings import Oddity
+from orchestrator.manifests.faults import shorten
+
 WEIGHTED = "A1111's weights and LoRAs are text without weighting: a1111"
 _LOOKS = re.compile(r"\([^()]*:\s*[+-]?(?:\d(?:\.\d*)?|\.\d+)\s*\)|<lora:[^<>]+>")
 
 
-def looks_weighted(text: str) -> str | None:
-    """The first part of a text that A1111 would not take for text: `(word:1.3)`, `<lora:name:1>`."""
+def weighted_text(field: str, text: str) -> Oddity | None:
+    """The first part of a text that A1111 would not take for text, `(word:1.3)` or `<lora:name:1>`, as an oddity."""
     if "(" not in text and "<" not in text:
         return None
     found = _LOOKS.search(text)
-    return found[0] if found else None
+    return Oddity(field, f"{shorten(found[0])} is text here", WEIGHTED) if found else None

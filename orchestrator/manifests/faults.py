@@ -9,6 +9,7 @@ faults.warn(line, "12 tokens are cut off", field="prompt", value=prompt, kind="l
 ```
 """
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal, Protocol
 
@@ -17,6 +18,7 @@ from schemas.errors import Fault, FaultGroup, ManifestError
 KEEP = 1000
 KEEP_OF_A_KIND = 100
 VALUE_LENGTH = 80
+_MOST_COUNTED = 10_000
 
 Level = Literal["fault", "warning"]
 
@@ -26,6 +28,21 @@ class FaultSink(Protocol):
 
     def write(self, level: Level, fault: Fault, kind: str) -> None:
         """One fault or warning."""
+
+
+class _Told:
+    """What was added, or all that is known of it where it is not kept; `rows` as of `Fault`."""
+
+    __slots__ = ("fault", "key", "rows")
+
+    def __init__(self, key: tuple[str | None, str], rows: int | None) -> None:
+        self.key = key
+        self.rows = rows
+        self.fault: Fault | None = None
+
+    def shown(self) -> Fault:
+        assert self.fault is not None
+        return self.fault if self.rows is None else self.fault.model_copy(update={"rows": self.rows})
 
 
 class Collected:
@@ -40,8 +57,10 @@ class Collected:
         self._keep = keep
         self._keep_of_a_kind = keep_of_a_kind
         self._sink = sink
-        self._kept: list[tuple[tuple[str | None, str], Fault]] = []
+        self._kept: list[_Told] = []
         self._kinds: dict[tuple[str | None, str], int] = {}
+        self._rows: Counter[tuple[str | None, str]] = Counter()
+        self._once: dict[int, _Told] = {}
         self._total = 0
 
     def add(
@@ -52,6 +71,7 @@ class Collected:
         field: str | None = None,
         value: object = None,
         kind: str | None = None,
+        once: int | None = None,
     ) -> None:
         """Add one.
 
@@ -61,7 +81,14 @@ class Collected:
             message: what was expected.
             value: what was found; shortened here. None: nothing to show.
             kind: groups those whose messages differ; default: the message.
+            once: a hash of all that it says. Where it was added before, one more row has it, and it is not told again.
         """
+        if once is not None and (before := self._once.get(once)) is not None:
+            assert before.rows is not None
+            before.rows += 1
+            if before.key in self._kinds:
+                self._rows[before.key] += 1
+            return
         self._total += 1
         if field is not None and (len(field) > VALUE_LENGTH or not field.isprintable()):
             field = shorten(field)
@@ -69,13 +96,20 @@ class Collected:
         seen = self._kinds.get(key, 0)
         if seen or len(self._kinds) < self._keep:
             self._kinds[key] = seen + 1
+        told = _Told(key, None if once is None else 1)
+        if once is not None:
+            if key in self._kinds:
+                self._rows[key] += 1
+            if len(self._once) < _MOST_COUNTED:
+                self._once[once] = told
         keep = seen < self._keep_of_a_kind and len(self._kept) < self._keep
         if not keep and self._sink is None:
             return
         shown = None if value is None or value == "" else shorten(value)
         fault = Fault(line=line, field=field, value=shown, message=_printable(message))
         if keep:
-            self._kept.append((key, fault))
+            told.fault = fault
+            self._kept.append(told)
         if self._sink is not None:
             self._sink.write(self._level, fault, _printable(key[1]))
 
@@ -87,7 +121,7 @@ class Collected:
     @property
     def kept(self) -> list[Fault]:
         """The first of every kind, in the order of their lines; those of the whole file come first."""
-        return sorted((fault for _, fault in self._kept), key=_line)
+        return sorted((told.shown() for told in self._kept), key=_line)
 
     @property
     def kinds(self) -> Mapping[tuple[str | None, str], int]:
@@ -97,11 +131,17 @@ class Collected:
     def groups(self) -> tuple[FaultGroup, ...]:
         """The same by kind, for at most `keep` kinds; the most frequent last, where a terminal's reader looks first."""
         first: dict[tuple[str | None, str], list[Fault]] = {key: [] for key in self._kinds}
-        for key, fault in self._kept:
-            first[key].append(fault)
+        for told in self._kept:
+            first[told.key].append(told.shown())
         ordered = sorted(self._kinds.items(), key=lambda pair: pair[1])
         return tuple(
-            FaultGroup(field=key[0], kind=_printable(key[1]), count=count, first=tuple(sorted(first[key], key=_line)))
+            FaultGroup(
+                field=key[0],
+                kind=_printable(key[1]),
+                count=count,
+                first=tuple(sorted(first[key], key=_line)),
+                rows=self._rows.get(key),
+            )
             for key, count in ordered
         )
 
@@ -134,9 +174,10 @@ class Faults(Collected):
         field: str | None = None,
         value: object = None,
         kind: str | None = None,
+        once: int | None = None,
     ) -> None:
         """Add one warning; arguments as of `add`. Say in `kind`, without numbers, what all of its kind have alike."""
-        self._warned.add(line, message, field=field, value=value, kind=kind)
+        self._warned.add(line, message, field=field, value=value, kind=kind, once=once)
 
     def extend(self, error: ManifestError) -> None:
         """Add the faults of an error that another part raised."""

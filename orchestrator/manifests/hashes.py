@@ -108,17 +108,20 @@ class Repeats:
     def __len__(self) -> int:
         return len(self._hashes)
 
-    def first(self, value: Hashable, line: int) -> int | None:
-        """The line of the first thing equal to `value`; None: it is the first, or the only one. Lines are positive."""
+    def first(self, value: Hashable, place: int) -> int | None:
+        """The place of the first thing equal to `value`; None: it is the first, or the only one.
+
+        A place is a line or any other number above 0.
+        """
         key = hash(value)
-        place = bisect_left(self._hashes, key)
-        if place == len(self._hashes) or self._hashes[place] != key:
+        at = bisect_left(self._hashes, key)
+        if at == len(self._hashes) or self._hashes[at] != key:
             return None
         mark = _mark(value)
-        if self._first[place] == 0:
-            self._first[place], self._marks[place] = line, mark
+        if self._first[at] == 0:
+            self._first[at], self._marks[at] = place, mark
             return None
-        return self._first[place] if self._marks[place] == mark else None
+        return self._first[at] if self._marks[at] == mark else None
 
 
 def _mark(value: Hashable) -> int:

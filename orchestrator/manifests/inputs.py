@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.reading import AuthoredRow
+from orchestrator.manifests.row_faults import RowFaults
 from schemas.errors import InvalidInput
 from schemas.rows import Inpaint, InpaintStage, Row, Txt2Img, stage_field
 from services.input_addresses import InputRules, is_local
@@ -87,6 +88,7 @@ class InputImages:
 
         Rows are read a little ahead, so their own faults may come first. Memory is constant.
         """
+        found = RowFaults(faults)
         with ThreadPoolExecutor(self._threads, thread_name_prefix="promptmill-inputs") as pool:
             waiting: deque[_Pending] = deque()
             for authored in rows:
@@ -99,20 +101,20 @@ class InputImages:
                     yield RowInputs(authored, None, None)
                     continue
                 local = {name: address for name, address in addresses.items() if is_local(address)}
-                if len(local) < len(addresses) and not self._may_read(authored, addresses, faults):
+                if len(local) < len(addresses) and not self._may_read(authored, addresses, found):
                     continue
                 waiting.append((authored, {name: self._submit(pool, address) for name, address in local.items()}))
                 if len(waiting) >= _WINDOW:
-                    yield from self._finish(waiting.popleft(), faults)
+                    yield from self._finish(waiting.popleft(), found)
             while waiting:
-                yield from self._finish(waiting.popleft(), faults)
+                yield from self._finish(waiting.popleft(), found)
 
-    def _may_read(self, authored: AuthoredRow, addresses: Mapping[str, str], faults: Faults) -> bool:
+    def _may_read(self, authored: AuthoredRow, addresses: Mapping[str, str], faults: RowFaults) -> bool:
         allowed = True
         for field, address in addresses.items():
             problem = None if self._rules is None or is_local(address) else self._rules.problem(address)
             if problem is not None:
-                faults.add(authored.line, problem, field=field, value=address)
+                faults.add(authored, problem, field=field, value=address)
                 allowed = False
         return allowed
 
@@ -131,13 +133,13 @@ class InputImages:
         except InvalidInput as error:
             return error
 
-    def _finish(self, pending: _Pending, faults: Faults) -> Iterator[RowInputs]:
+    def _finish(self, pending: _Pending, faults: RowFaults) -> Iterator[RowInputs]:
         authored, futures = pending
         found: dict[str, LocalInput] = {}
         for field, future in futures.items():
             checked = future.result()
             if isinstance(checked, InvalidInput):
-                faults.add(authored.line, checked.message, field=field, value=input_addresses(authored.row)[field])
+                faults.add(authored, checked.message, field=field, value=input_addresses(authored.row)[field])
                 continue
             found[field] = checked
         if len(found) < len(futures):
@@ -148,11 +150,11 @@ class InputImages:
         yield RowInputs(authored, image, mask, found)
 
 
-def _mask_matches(authored: AuthoredRow, image: LocalInput, mask: LocalInput, faults: Faults) -> bool:
+def _mask_matches(authored: AuthoredRow, image: LocalInput, mask: LocalInput, faults: RowFaults) -> bool:
     try:
         check_mask_matches(image.facts.size, mask.facts.size)
     except InvalidInput as error:
-        faults.add(authored.line, error.message, field="mask", value=getattr(authored.row, "mask", None))
+        faults.add(authored, error.message, field="mask", value=getattr(authored.row, "mask", None))
         return False
     return True
 

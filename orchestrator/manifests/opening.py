@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from orchestrator.manifests.a1111 import a1111_records
 from orchestrator.manifests.building import CheckModel, RowBuilder
@@ -22,6 +22,17 @@ from orchestrator.manifests.templates import Templates
 _HANDWRITTEN: tuple[Format, ...] = ("csv", "tsv", "a1111")
 
 
+class Opened(NamedTuple):
+    """What builds the rows of a manifest, and their values, streamed.
+
+    `placed` knows where the values of the row in hand stand; None: a row is a line.
+    """
+
+    builder: RowBuilder
+    records: Iterator[Values]
+    placed: PlacedFaults | None = None
+
+
 @dataclass(frozen=True)
 class Manifest:
     """A file to be read, once or again.
@@ -36,18 +47,16 @@ class Manifest:
     folder: Path
     check_model: CheckModel | None = None
 
-    def open(self, faults: Faults) -> tuple[RowBuilder, Iterator[Values]] | None:
-        """What builds its rows, and their values, streamed; None where it is no manifest, which is a fault."""
+    def open(self, faults: Faults) -> Opened | None:
+        """Open it; None where it is no manifest, which is a fault."""
         if self.file_format == "yaml" or self.file_format == "json":
             return self._document(self.file_format, faults)
         strip = self.file_format in _HANDWRITTEN
         builder = RowBuilder(self.options, faults, check_model=self.check_model, strip=strip)
         templates = Templates(self.options.defaults.get(TEMPLATE), self.folder, faults)
-        return builder, _flat(self._records(faults), templates)
+        return Opened(builder, _flat(self._records(faults), templates))
 
-    def _document(
-        self, file_format: Literal["yaml", "json"], faults: Faults
-    ) -> tuple[RowBuilder, Iterator[Values]] | None:
+    def _document(self, file_format: Literal["yaml", "json"], faults: Faults) -> Opened | None:
         options = self.options
         columns, placed = Columns(options), PlacedFaults(faults)
         text = read_text(self.path, options.limits, placed)
@@ -62,7 +71,7 @@ class Manifest:
         builder = RowBuilder(nearer, placed, check_model=self.check_model)
         templates = Templates(options.defaults.get(TEMPLATE), self.folder, placed)
         records = Sweeper(outline, columns, placed, builder.build, most_rows=options.limits.rows).records()
-        return builder, _templated(records, templates)
+        return Opened(builder, _templated(records, templates), placed)
 
     def _records(self, faults: Faults) -> Iterator[Record]:
         columns, limits = Columns(self.options), self.options.limits

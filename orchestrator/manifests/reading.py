@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from orchestrator.manifests.building import CheckModel
+from orchestrator.manifests.documents import Places
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.formats import detect_format
 from orchestrator.manifests.ids import IdIndex, given_id, report_repeated
@@ -25,6 +26,8 @@ class AuthoredRow(NamedTuple):
     row: Row
     coordinates: dict[str, Any] | None = None
     """Where a swept row stands in its parameter space: name -> value."""
+    places: Places | None = None
+    """Where the values of a document's row stand; None: all on its line."""
 
 
 def read(
@@ -53,7 +56,7 @@ def read(
     opened = manifest.open(faults)
     if opened is None:
         return
-    builder, records = opened
+    builder, records, placed = opened
     with IdIndex() as ids:
         for position, (line, values, extra, coordinates) in enumerate(records):
             if position >= options.limits.rows:
@@ -64,7 +67,7 @@ def read(
                 ids.add(given_id(values))
                 continue
             ids.add(row.id)
-            yield AuthoredRow(position, line, row, coordinates)
+            yield AuthoredRow(position, line, row, coordinates, None if placed is None else placed.places)
         if not len(ids) and not faults.total:
             faults.add(None, "no rows")
         report_repeated(ids, lambda: _again(manifest), faults)
@@ -74,4 +77,4 @@ def _again(manifest: Manifest) -> Iterator[tuple[int, dict[str, Any], Any]]:
     """The same records once more, without their faults."""
     opened = manifest.open(Faults())
     assert opened is not None
-    return ((line, values, extra) for line, values, extra, _ in opened[1])
+    return ((line, values, extra) for line, values, extra, _ in opened.records)

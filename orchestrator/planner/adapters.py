@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from orchestrator.planner.defaults import Broken
 from schemas.adapters import LoraUse
 from schemas.catalogue import ModelEntry
 from schemas.errors import SettingsError
@@ -28,7 +29,7 @@ def fitting_loras(
 
 def misfits(
     given: Mapping[str, Any], alias: str, entry: ModelEntry, pipeline: PipelineName, catalogue: Catalogue
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Broken]:
     """What is wrong with the LoRAs and embeddings that a row or stage names, as (field, message).
 
     Args:
@@ -43,22 +44,22 @@ def misfits(
         yield from _misfit("loras", catalogue.loras, name, alias, entry, pipeline)
     canonical = [catalogue.loras.names.get(name, name) for name in uses]
     for name in sorted({name for name in canonical if canonical.count(name) > 1}):
-        yield "loras", f"LoRA {name} is named twice, by names of its own"
+        yield Broken("loras", f"LoRA {name} is named twice, by names of its own", name)
     for name in given["embeddings"] or ():
         yield from _misfit("embeddings", catalogue.embeddings, name, alias, entry, pipeline)
 
 
 def _misfit(
     field: str, shelf: AdapterShelf[Any], name: str, alias: str, entry: ModelEntry, pipeline: PipelineName
-) -> Iterator[tuple[str, str]]:
+) -> Iterator[Broken]:
     try:
         _, found = shelf.resolve(name)
     except SettingsError as error:
-        yield field, f"{error.message}; `{error.hint}` names all"
+        yield Broken(field, f"{error.message}; `{error.hint}` names all", name)
         return
     if found.fits(entry, pipeline):
         return
     others = [other for other, candidate in shelf if candidate.fits(entry, pipeline)]
     instead = f"; {', '.join(others[:5])} would" if others else ""
     wanted = f"{pipeline} with model {alias}" if found.family == entry.family else f"model {alias} ({entry.family})"
-    yield field, f"{shelf.noun} {name} is for {found.family} and does not fit {wanted}{instead}"
+    yield Broken(field, f"{shelf.noun} {name} is for {found.family} and does not fit {wanted}{instead}", name)

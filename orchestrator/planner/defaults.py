@@ -2,13 +2,24 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from schemas.catalogue import ModelEntry
 from schemas.planned import InputImage, Tiling
 from schemas.rows import PipelineName
 
 JPEG_QUALITY = 95
+
+
+class Broken(NamedTuple):
+    """What the model of a row or stage cannot do: the field at fault, and why.
+
+    `value` is what is at fault in it; None: the whole of it.
+    """
+
+    field: str
+    message: str
+    value: object = None
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,29 @@ class PlannedInput:
 def first(value: Any, default: Any) -> Any:
     """A value, or its default where it is None."""
     return default if value is None else value
+
+
+def settings(given: Mapping[str, Any], entry: ModelEntry, size: tuple[int | None, int | None]) -> dict[str, Any]:
+    """How a row or stage is drawn: its own values, then its model's.
+
+    Args:
+        given: its fields.
+        entry: its model.
+        size: of its output in pixels.
+    """
+    pipeline = given["pipeline"]
+    return {
+        "pipeline": pipeline,
+        "width": size[0],
+        "height": size[1],
+        "steps": given["steps"] or entry.steps,
+        "guidance_scale": first(given["guidance_scale"], entry.guidance_scale),
+        "scheduler": given["scheduler"] or entry.scheduler,
+        "clip_skip": given["clip_skip"],
+        "strength": strength(given, entry),
+        "noise_level": first(given.get("noise_level"), entry.noise_level) if pipeline == "upscale" else None,
+        "tiling": tiling(pipeline, entry, size),
+    }
 
 
 def strength(given: Mapping[str, Any], entry: ModelEntry) -> float | None:

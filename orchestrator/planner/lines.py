@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import orjson
 
-from orchestrator.planner.defaults import PlannedInput
+from orchestrator.planner.defaults import Broken, PlannedInput
 from orchestrator.planner.resolve import derived_seed, limits_broken, resolve
 from orchestrator.planner.stage_lines import StageLine, stage_lines, then_text
 from schemas.catalogue import ModelEntry
@@ -22,6 +22,10 @@ from services.catalogue import Catalogue
 OWN_FIELDS = frozenset({"id", "prompt", "negative_prompt", "seed", "image", "mask", "extra"})
 """Fields that a row shares with no other. All others decide its prototype."""
 _OWN_IN_PLAN = {"index", "id", "prompt", "negative_prompt", "seed", "image", "mask", "extra", "coordinates", "then"}
+# What decides which image of a recipe it is, or what is kept beside it.
+_NO_SETTINGS: Any = dict.fromkeys(_OWN_IN_PLAN | {"num_images", "keep"}, True) | {
+    "then": {"__all__": {"prompt", "negative_prompt", "seed", "mask"}}
+}
 _MOST_REMEMBERED = 10_000
 _NO_INPUTS: dict[str, PlannedInput] = {}
 
@@ -33,8 +37,9 @@ class Prototype:
     Attributes:
         first: the first of them, as planned.
         entry: its model's in the catalogue.
-        broken: what the models cannot do, as (field, message).
+        broken: what the models cannot do.
         tail: the common end of their lines.
+        recipe: what else than prompts, seeds and inputs makes their last image, at every stage.
         then: their stages, where they share them.
     """
 
@@ -45,8 +50,9 @@ class Prototype:
     units: float
     num_images: int
     kept_images: int
-    broken: tuple[tuple[str, str], ...]
+    broken: tuple[Broken, ...]
     tail: bytes
+    recipe: bytes
     then: tuple[StageLine, ...] = ()
 
 
@@ -162,6 +168,7 @@ class LinePlanner:
             num_images=planned.num_images,
             kept_images=planned.kept_images(),
             broken=tuple(limits_broken(row, catalogue=self._catalogue, inputs=inputs)),
+            recipe=planned.model_dump_json(exclude_defaults=True, exclude=_NO_SETTINGS).encode(),
             tail=b"," + shared.removeprefix("{").encode() + b"\n",
             then=stage_lines(row, planned) if row.then else (),
         )

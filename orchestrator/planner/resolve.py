@@ -5,14 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from orchestrator.planner.adapters import misfits, planned_loras
-from orchestrator.planner.defaults import (
-    JPEG_QUALITY,
-    PlannedInput,
-    first,
-    no_step,
-    strength,
-    tiling,
-)
+from orchestrator.planner.defaults import JPEG_QUALITY, Broken, PlannedInput, first, no_step, settings, strength
 from orchestrator.planner.stages import StageContext, resolve_stages, stage_limits_broken
 from schemas.catalogue import ModelEntry
 from schemas.planned import UPSCALE_FACTOR, PlannedRow
@@ -48,32 +41,23 @@ def resolve(
     given = dict(row)
     alias, entry = catalogue.resolve(given["model"])
     row_id = given["id"] or default_row_id(index)
-    size = width, height = output_size(given, entry, inputs.get("image"))
+    size = output_size(given, entry, inputs.get("image"))
     seed = first(given["seed"], derived_seed(job, row_id))
     file_format = given["format"] or "png"
     return PlannedRow(
         index=index,
         id=row_id,
-        pipeline=given["pipeline"],
         model=alias,
         prompt=given["prompt"],
         negative_prompt=given["negative_prompt"] or "",
-        width=width,
-        height=height,
-        steps=given["steps"] or entry.steps,
-        guidance_scale=first(given["guidance_scale"], entry.guidance_scale),
         seed=seed,
-        scheduler=given["scheduler"] or entry.scheduler,
         num_images=given["num_images"] or 1,
-        clip_skip=given["clip_skip"],
+        **settings(given, entry, size),
         weighting=given["weighting"],
         loras=planned_loras(given["loras"], catalogue),
         embeddings=given["embeddings"] or (),
         image=inputs["image"].image if "image" in inputs else None,
         mask=inputs["mask"].image if "mask" in inputs else None,
-        strength=strength(given, entry),
-        noise_level=first(given.get("noise_level"), entry.noise_level) if given["pipeline"] == "upscale" else None,
-        tiling=tiling(given["pipeline"], entry, size),
         then=resolve_stages(row, StageContext(alias, seed, size), catalogue, inputs) if row.then else (),
         keep=given["keep"] or "last",
         format=file_format,
@@ -100,19 +84,18 @@ def output_size(
     return given["width"] or width, given["height"] or height
 
 
-def limits_broken(
-    row: RowBase, *, catalogue: Catalogue, inputs: Mapping[str, PlannedInput]
-) -> Iterator[tuple[str, str]]:
-    """What the models of a row and of its stages cannot do, as (field, message). Arguments as in `resolve`."""
+def limits_broken(row: RowBase, *, catalogue: Catalogue, inputs: Mapping[str, PlannedInput]) -> Iterator[Broken]:
+    """What the models of a row and of its stages cannot do. Arguments as in `resolve`."""
     given = dict(row)
     alias, entry = catalogue.resolve(given["model"])
     width, height = output_size(given, entry, inputs.get("image"))
     if width and height and width * height > entry.max_pixels:
         field = "image" if given["pipeline"] == "upscale" else "width"
-        yield field, f"the output would be {width} x {height}; this model's limit is {entry.max_pixels:,} pixels"
+        limit = f"this model's limit is {entry.max_pixels:,} pixels"
+        yield Broken(field, f"the output would be {width} x {height}; {limit}")
     yield from misfits(given, alias, entry, given["pipeline"], catalogue)
     problem = no_step(given["steps"] or entry.steps, strength(given, entry))
     if problem:
-        yield "strength", problem
+        yield Broken("strength", problem)
     if row.then:
         yield from stage_limits_broken(row, StageContext(alias, 0, (width, height)), catalogue, inputs)

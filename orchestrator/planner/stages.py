@@ -4,12 +4,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from orchestrator.planner.adapters import fitting_loras, misfits, planned_loras
-from orchestrator.planner.defaults import PlannedInput, first, no_step, strength, tiling
+from orchestrator.planner.defaults import Broken, PlannedInput, first, no_step, settings
 from schemas.adapters import LoraUse
 from schemas.catalogue import ModelEntry
 from schemas.errors import InvalidInput
 from schemas.planned import PlannedStage, stage_size
-from schemas.rows import PipelineName, RowBase, stage_field
+from schemas.rows import PipelineName, RowBase, StageBase, stage_field
 from services.catalogue import Catalogue
 from services.input_images import check_mask_matches
 
@@ -45,29 +45,19 @@ def resolve_stages(
     for position, stage in enumerate(row.then):
         given = dict(stage)
         alias, entry = catalogue.resolve(given["model"] or context.model)
-        pipeline = given["pipeline"]
-        size = stage_size(pipeline, given.get("width"), given.get("height"), size)
+        size = stage_size(given["pipeline"], given.get("width"), given.get("height"), size)
         mask = inputs.get(stage_field(position, "mask"))
         stages.append(
             PlannedStage(
-                pipeline=pipeline,
                 model=alias,
                 prompt=first(given["prompt"], row.prompt),
                 negative_prompt=first(given["negative_prompt"], row.negative_prompt) or "",
-                width=size[0],
-                height=size[1],
-                steps=given["steps"] or entry.steps,
-                guidance_scale=first(given["guidance_scale"], entry.guidance_scale),
                 seed=first(given["seed"], context.seed),
-                scheduler=given["scheduler"] or entry.scheduler,
-                clip_skip=given["clip_skip"],
+                **settings(given, entry, size),
                 weighting=given["weighting"] or row.weighting,
-                loras=_loras(given["loras"], row, alias == context.model, catalogue, entry, pipeline),
+                loras=_loras(given["loras"], row, alias == context.model, catalogue, entry, given["pipeline"]),
                 embeddings=first(given["embeddings"], row.embeddings if alias == context.model else None) or (),
                 mask=mask.image if mask else None,
-                strength=strength(given, entry),
-                noise_level=first(given.get("noise_level"), entry.noise_level) if pipeline == "upscale" else None,
-                tiling=tiling(pipeline, entry, size),
             )
         )
     return tuple(stages)
@@ -89,26 +79,36 @@ def _loras(
 
 def stage_limits_broken(
     row: RowBase, context: StageContext, catalogue: Catalogue, inputs: Mapping[str, PlannedInput]
-) -> Iterator[tuple[str, str]]:
-    """What the models of the stages cannot do, as (field, message)."""
+) -> Iterator[Broken]:
+    """What the models of the stages cannot do."""
     before = context.size
     for position, stage in enumerate(resolve_stages(row, context, catalogue, inputs)):
-        entry = catalogue.entries[stage.model]
-        if stage.width and stage.height and stage.width * stage.height > entry.max_pixels:
-            given = [name for name in ("width", "height", "model") if getattr(row.then[position], name, None)]
-            yield stage_field(position, given[0] if given else "pipeline"), _too_large(stage, entry)
-        for name, message in misfits(dict(row.then[position]), stage.model, entry, stage.pipeline, catalogue):
-            yield stage_field(position, name), message
-        problem = no_step(stage.steps, stage.strength)
-        if problem:
-            yield stage_field(position, "strength"), problem
         mask = inputs.get(stage_field(position, "mask"))
-        if mask is not None and mask.size is not None and before[0] and before[1]:
-            try:
-                check_mask_matches((before[0], before[1]), mask.size)
-            except InvalidInput as error:
-                yield stage_field(position, "mask"), error.message
+        for name, message, value in _stage_broken(row.then[position], stage, before, mask, catalogue):
+            yield Broken(stage_field(position, name), message, value)
         before = stage.width, stage.height
+
+
+def _stage_broken(
+    given: StageBase, stage: PlannedStage, before: Size, mask: PlannedInput | None, catalogue: Catalogue
+) -> Iterator[Broken]:
+    entry = catalogue.entries[stage.model]
+    if stage.width and stage.height and stage.width * stage.height > entry.max_pixels:
+        yield Broken(size_field(given) or "pipeline", _too_large(stage, entry))
+    yield from misfits(dict(given), stage.model, entry, stage.pipeline, catalogue)
+    problem = no_step(stage.steps, stage.strength)
+    if problem:
+        yield Broken("strength", problem)
+    if mask is not None and mask.size is not None and before[0] and before[1]:
+        try:
+            check_mask_matches((before[0], before[1]), mask.size)
+        except InvalidInput as error:
+            yield Broken("mask", error.message)
+
+
+def size_field(given: StageBase) -> str | None:
+    """What of a stage has decided its size, or whether that is a good one; None: all that was before it."""
+    return next((name for name in ("width", "height", "model") if getattr(given, name, None)), None)
 
 
 def _too_large(stage: PlannedStage, entry: ModelEntry) -> str:

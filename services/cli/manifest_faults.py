@@ -32,7 +32,7 @@ def group_lines(group: FaultGroup) -> Iterator[str]:
     if group.count == len(shown) <= _TOLD_SINGLY:
         yield from map(str, shown)
         return
-    yield f"{group.field + ': ' if group.field else ''}{group.kind} ({group.count:,} times)"
+    yield f"{group.field + ': ' if group.field else ''}{group.kind} ({_count(group)})"
     more = group.count - len(shown)
     rest = f" ... and {more:,} more" if more else ""
     if any(fault.message != group.kind for fault in shown):
@@ -41,6 +41,11 @@ def group_lines(group: FaultGroup) -> Iterator[str]:
             yield f" {rest}"
     elif shown:
         yield f"  {', '.join(_places(shown))}{rest}"
+
+
+def _count(group: FaultGroup) -> str:
+    times = f"{group.count:,} times" if group.count > 1 else "once"
+    return times if group.rows is None or group.rows <= group.count else f"{times}, in {group.rows:,} rows"
 
 
 def _places(faults: Sequence[Fault]) -> Iterator[str]:

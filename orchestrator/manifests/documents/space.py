@@ -4,9 +4,9 @@ A row's value keeps a name out of the document's space; a row's own space adds n
 document has already other values.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from typing import Any
 
 from orchestrator.manifests.columns import Columns
@@ -39,6 +39,21 @@ class Values:
     def line_of(self, at: int) -> int:
         """The line of a value."""
         return self.line if self.lines is None else self.lines[at]
+
+    def line_with(self, value: Any) -> int:
+        """The first line on which a value stands."""
+        return self._line_by_value.get(_hashable(value), self.line)
+
+    @cached_property
+    def _line_by_value(self) -> dict[Hashable, int]:
+        if self.lines is None or self.lines[0] == self.lines[-1]:
+            return {}
+        # What stands there twice keeps the first of its lines.
+        return dict(zip(map(_hashable, reversed(self.items)), reversed(self.lines), strict=True))
+
+
+def _hashable(value: Any) -> Hashable:
+    return repr(value) if isinstance(value, list | dict) else value
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from orchestrator.manifests.columns import Columns
 from orchestrator.manifests.documents.combine import Axis, BadCombination
 from orchestrator.manifests.documents.nodes import Node
 from orchestrator.manifests.documents.outline import Outline
-from orchestrator.manifests.documents.placed import PlacedFaults
+from orchestrator.manifests.documents.placed import PlacedFaults, Places
 from orchestrator.manifests.documents.space import ParameterSpace, named, read_space
 from orchestrator.manifests.names import INITIAL_IMAGE
 from orchestrator.manifests.records import Produced
@@ -63,12 +63,12 @@ class Sweeper:
             row = self._row(node, number)
             if row is None:
                 continue
-            self._faults.lines = self._outline.lines | row.lines
+            self._faults.places = Places(self._outline.lines | row.lines)
             if row.space.values or row.space.expression is not None:
                 yield from self._swept(row)
             else:
                 yield Produced(row.line, row.values, row.extra or None, None, row.template, row.key)
-        self._faults.lines = {}
+        self._faults.places = Places({})
         self._columns.finish(self._faults)
 
     def _row(self, node: Node, number: int) -> _Row | None:
@@ -83,7 +83,7 @@ class Sweeper:
             mapping = {name: node for name, node in mapping.items() if name not in RowKeys.model_fields}
         else:
             keys = {}
-        self._faults.lines = {}
+        self._faults.places = Places({})
         fields, own = named(mapping, self._columns, self._faults)
         values = {name: value for name, (_, found) in fields.items() if (value := found.plain()) is not None}
         extra = self._outline.extra | {name: found.plain() for name, (_, found) in own.items()}
@@ -114,7 +114,7 @@ class Sweeper:
         if checked is None:
             return
         lines = {name: found.line for name, found in row.space.values.items()}
-        self._faults.lines = self._outline.lines | row.lines | lines
+        self._faults.places = Places(self._outline.lines | row.lines | lines, row.space.values)
         make = _Maker(row._replace(values=_with_pipeline(row, checked)))
         with_ids = "id" in row.values or "id" in row.space.values
         if make.own or with_ids:
@@ -150,7 +150,7 @@ class Sweeper:
         for axis in axes:
             for at, step in enumerate(islice(axis, _CHECKED_OF_AN_AXIS)):  # the rest are checked row by row
                 record = make.record("", first | dict(zip(axis.names, step, strict=True)))
-                self._faults.lines = self._outline.lines | row.lines | _lines_at(row.space, axis, at)
+                self._faults.places = Places(self._outline.lines | row.lines | _lines_at(row.space, axis, at))
                 found.append(self._accepts(record.line, record.values, record.extra))
         return None if None in found else found[0]
 

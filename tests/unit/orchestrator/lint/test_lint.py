@@ -5,38 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from lint_lines import lines
 from PIL import Image
 
 from orchestrator.lint.prompts import TOO_LONG
-from orchestrator.lint.rows import SAME_RECIPE
+from orchestrator.lint.recipes import SAME_RECIPE
 from orchestrator.lint.weights import WEIGHTED
-from orchestrator.manifests.options import ManifestOptions
-from orchestrator.submit import SubmitRequest, ValidationReport, validate
 from schemas.errors import ManifestError
-from services.catalogue import Catalogue
-from services.settings import Settings
 
 SHAPE = "a red circle on a blue background"
-
-
-@pytest.fixture
-def no_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))
-    return tmp_path / "hub"
-
-
-@pytest.fixture
-def report(tmp_path: Path, catalogue: Catalogue, settings: Settings, no_hub: Path) -> Any:
-    def check(*rows: dict[str, Any], **changes: Any) -> ValidationReport:
-        path = tmp_path / "m.jsonl"
-        path.write_text("".join(json.dumps({"prompt": "a fox", "model": "sd15"} | row) + "\n" for row in rows))
-        return validate(SubmitRequest(path=path, options=ManifestOptions(), **changes), catalogue, settings)
-
-    return check
-
-
-def lines(report: ValidationReport) -> list[tuple[str | None, str, list[int | None]]]:
-    return [(group.field, group.kind, [fault.line for fault in group.first]) for group in report.warnings]
 
 
 @pytest.mark.parametrize(
@@ -158,3 +135,41 @@ def test_weights_that_are_text_are_a_warning(report: Any, prompt: str) -> None:
 @pytest.mark.parametrize("prompt", ["a fox (at 12:30)", "a <b> (c)", "scale (1:2 ratio)", "((fox))", "a fox :)"])
 def test_ordinary_brackets_are_none(report: Any, prompt: str) -> None:
     assert lines(report({"prompt": prompt})) == []
+
+
+def test_weights_in_a_negative_prompt_are_looked_for_as_well(report: Any) -> None:
+    found = report({"negative_prompt": "(bad:1.3), <lora:x:1>"}, {"negative_prompt": "bad (12:30)"})
+    assert lines(found) == [("negative_prompt", WEIGHTED, [1])]
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "told"),
+    [
+        ({"seed": 10, "num_images": 4}, {"seed": 12}, "image 0 has the recipe and seed of image 2 of line 1"),
+        ({"seed": 12}, {"seed": 10, "num_images": 4}, "image 2 has the recipe and seed of image 0 of line 1"),
+        (
+            {"seed": 10, "num_images": 4},
+            {"seed": 8, "num_images": 4},
+            "image 2 has the recipe and seed of image 0 of line 1",
+        ),
+        ({"seed": 10, "num_images": 4}, {"seed": 10}, "the same recipe and seed as line 1"),
+    ],
+)
+def test_images_of_rows_whose_seeds_overlap_are_the_same(
+    report: Any, first: dict[str, Any], second: dict[str, Any], told: str
+) -> None:
+    found = report(first, second)
+    assert lines(found) == [(None, SAME_RECIPE, [2])]
+    assert found.warnings[0].first[0].message == told
+
+
+def test_seeds_that_only_touch_do_not(report: Any) -> None:
+    assert lines(report({"seed": 10, "num_images": 4}, {"seed": 14}, {"seed": 9}, {"seed": 11, "steps": 20})) == []
+
+
+def test_a_stage_with_a_seed_of_its_own_goes_on_with_it_from_image_to_image(report: Any) -> None:
+    def row(seed: int, stage_seed: int, **more: Any) -> dict[str, Any]:
+        return {"seed": seed, "then": [{"pipeline": "img2img", "seed": stage_seed}], **more}
+
+    found = report(row(10, 100, num_images=4), row(12, 102), row(13, 100), row(13, 102))
+    assert lines(found) == [(None, SAME_RECIPE, [2])]

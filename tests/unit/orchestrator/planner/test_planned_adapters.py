@@ -44,7 +44,9 @@ def plan(catalogue: Catalogue, **fields: Any) -> PlannedRow:
 
 
 def faults(catalogue: Catalogue, **fields: Any) -> list[str]:
-    return [f"{name}: {text}" for name, text in limits_broken(authored(**fields), catalogue=catalogue, inputs={})]
+    return [
+        f"{found.field}: {found.message}" for found in limits_broken(authored(**fields), catalogue=catalogue, inputs={})
+    ]
 
 
 def test_an_alias_plans_as_the_name_itself(catalogue: Catalogue) -> None:

@@ -137,23 +137,24 @@ class TestLimits:
         assert found == (
             "then[0].model",
             "the output would be 288 x 256; the limit of model big is 65,536 pixels",
+            None,
         )
 
     @pytest.mark.parametrize("field", ["width", "height"])
     def test_a_size_of_its_own_that_is_too_large_is_named(self, catalogue: Catalogue, field: str) -> None:
         stage = {"pipeline": "img2img", "width": 1024, "height": 1024} | {field: 1032}
-        ((name, _),) = self.broken(catalogue, stage)
+        ((name, _, _),) = self.broken(catalogue, stage)
         assert name == "then[0].width"
 
     def test_a_strength_that_leaves_no_step(self, catalogue: Catalogue) -> None:
-        ((name, message),) = self.broken(catalogue, UPSCALE, {"pipeline": "img2img", "steps": 10, "strength": 0.09})
+        ((name, message, _),) = self.broken(catalogue, UPSCALE, {"pipeline": "img2img", "steps": 10, "strength": 0.09})
         assert name == "then[1].strength"
         assert "at least 0.1 here" in message
 
     def test_a_mask_has_the_size_of_the_image_before_it(self, catalogue: Catalogue) -> None:
         inpaint = {"pipeline": "inpaint", "mask": "m.png", "width": 128}
         assert self.broken(catalogue, inpaint, mask=(64, 48)) == []
-        ((name, message),) = self.broken(catalogue, inpaint, mask=(128, 48))
+        ((name, message, _),) = self.broken(catalogue, inpaint, mask=(128, 48))
         assert (name, message) == ("then[0].mask", "the mask is 128 x 48 pixels, its image 64 x 48")
 
 

@@ -176,7 +176,7 @@ class TestLimits:
     def broken(self, catalogue: Catalogue, size: tuple[int, int] | None = None, **values: Any) -> list[str]:
         row = authored(**values)
         inputs = {"image": PlannedInput(InputImage(address="a"), size)} if getattr(row, "image", None) else {}
-        return [name for name, _ in limits_broken(row, catalogue=catalogue, inputs=inputs)]
+        return [found.field for found in limits_broken(row, catalogue=catalogue, inputs=inputs)]
 
     def test_a_sound_row_breaks_none(self, catalogue: Catalogue) -> None:
         assert self.broken(catalogue, width=1024, height=1024) == []
