@@ -27,6 +27,7 @@ def connect(settings: RedisSettings) -> "Redis":
             settings.url.get_secret_value(),
             **tls_options(settings),
             decode_responses=True,
+            encoding_errors="replace",  # bytes that are no text are somebody's junk, and must end nobody
             socket_timeout=SOCKET_SECONDS,
             socket_connect_timeout=SOCKET_SECONDS,
             socket_keepalive=True,

@@ -188,6 +188,12 @@ class SmallMill:
         for place in range(number):
             self.ledger.report(WorkerReport(worker=f"w-{place}", host="h", pid=place, device="none"))
 
+    def appear(self, *places: Workplace) -> None:
+        """These workers say that they are there, and have for a while."""
+        for place in places:
+            self.ledger.report(WorkerReport(worker=place.worker, host="h", pid=1, device="none"))
+        self.redis.set("test:workers_since", 0)
+
     def place(self, renderer: Renderer | None = None, store: ObjectStore | None = None, **changes: Any) -> Workplace:
         """A worker that has nothing to do with any other."""
         values = {"lease_seconds": 60.0, "upload_threads": 2} | changes
@@ -219,18 +225,28 @@ class SmallMill:
         return None if text is None else _message(text)
 
     def work(self, place: Workplace | None = None) -> RowsDone | None:
-        """Do the next task of the queue; None where there is none."""
+        """Do the next task of the queue, as a worker of its own if none is given; None where there is none."""
         message = self.receive()
-        return None if message is None else run_task(message, place or self.place())
+        if message is None:
+            return None
+        if place is not None:
+            return run_task(message, place)
+        place = self.place()
+        self.appear(place)
+        done = run_task(message, place)
+        self.ledger.leave(place.worker)
+        return done
 
     def run(self, dispatcher: Dispatcher, job: str = JOB, looks: int = 60, renderer: Renderer | None = None) -> None:
         """Dispatch and work until the job is finalized."""
         place = self.place(renderer)
+        self.appear(place)
         for _ in range(looks):
             self.tick(dispatcher)
             while self.work(place) is not None:
                 pass
             if jobs.read_summary(self.store, job) is not None and self.ledger.progress(job) is None:
+                self.ledger.leave(place.worker)
                 return
         raise AssertionError(f"{job} is not finalized after {looks} looks: {self.ledger.progress(job)}")
 

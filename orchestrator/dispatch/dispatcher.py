@@ -73,6 +73,9 @@ class Dispatcher:
                 except ServiceError as error:
                     log.warning("%s; trying again", error.message)
                     stop.wait(TROUBLE_SECONDS)
+                except Exception:  # no surprise ends the only process that looks after all jobs
+                    log.exception("the dispatcher's own fault; trying again")
+                    stop.wait(TROUBLE_SECONDS)
             for future in (*self._background.values(), *self._refreshes.values()):
                 future.cancel()
         try:
@@ -203,7 +206,7 @@ class Dispatcher:
 
     def _tend_all(self, recovering: bool, background: Executor) -> dict[str, list[Flight]]:
         """Look at every job; what is in flight of those that may be published from."""
-        jobs = [job for job in self._active if job not in self._background]
+        jobs = [job for job in list(self._active) if job not in self._background]  # background work adds to it
         looks = self._ledger.look(jobs)
         if self._is_due("sample", SAMPLE_SECONDS):
             images = {job: look.progress.images + sum(f.images for f in look.flights) for job, look in looks.items()}

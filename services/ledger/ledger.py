@@ -1,4 +1,4 @@
-"""Every change of the ledger, each one Lua script, so that no two processes see half of it.
+"""Every change of a task, each one Lua script, so that no two processes see half of it.
 
 A member is a task (`7`) or one row of it alone (`7.2`). Its state, where it stands, and what moves it:
 
@@ -23,13 +23,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from typing import Any, cast
 
-from pydantic import ValidationError
 from redis import Redis
 from redis.commands.core import Script
 
 from schemas.job import ControlState
 from schemas.task import member_name
 from services.ledger.looks import Look, look
+from services.ledger.presence import Presence
 from services.ledger.records import (
     CountDelta,
     Flight,
@@ -37,24 +37,20 @@ from services.ledger.records import (
     Lease,
     LeaseAnswer,
     RenewAnswer,
-    WorkerReport,
 )
 from services.redis_errors import mapped_errors
 
 SCRIPTS = ("open", "take", "lease", "renew", "release", "requeue", "split", "count", "steer", "grow", "drop")
 SAMPLES = 30
 SAMPLES_SECONDS = 3600
-LACKING_SECONDS = 600  # a model can be brought to a worker: after so long it is asked again
 _TOKEN_LETTERS = string.digits + string.ascii_lowercase
 
 
-class Ledger:
+class Ledger(Presence):
     """The ledger of all jobs below one key prefix. Every method raises `LedgerUnavailable`."""
 
     def __init__(self, redis: "Redis", *, prefix: str, place: str) -> None:
-        self._redis = cast(Any, redis)
-        self._prefix = prefix
-        self._place = place
+        super().__init__(redis, prefix=prefix, place=place)
         folder = resources.files(__package__) / "scripts"
         prelude = (folder / "prelude.lua").read_text()
         self._scripts: dict[str, Script] = {
@@ -234,100 +230,6 @@ class Ledger:
             return 0.0
         (first_at, first), (last_at, last) = (map(int, texts[at].split("|")) for at in (0, -1))
         return max(last - first, 0) * 1000 / max(last_at - first_at, 1)
-
-    # Hints and presence
-
-    def announce(self, job: str) -> None:
-        """Tell the dispatcher that something about a job is new in the store. Only a hint: it looks by itself too."""
-        with mapped_errors(self._place):
-            self._redis.sadd(f"{self._prefix}:announced", job)
-
-    def announced(self) -> set[str]:
-        """Take all hints."""
-        with mapped_errors(self._place):
-            return set(self._redis.spop(f"{self._prefix}:announced", 1000) or ())
-
-    def report(self, report: WorkerReport) -> None:
-        """A worker says that it is there."""
-        stamped = report.model_copy(update={"seen": self.now()})
-        with mapped_errors(self._place):
-            self._redis.hset(f"{self._prefix}:workers", report.worker, stamped.model_dump_json())
-
-    def leave(self, worker: str) -> None:
-        """A worker says that it ends."""
-        with mapped_errors(self._place):
-            self._redis.hdel(f"{self._prefix}:workers", worker)
-
-    def workers(self, within_seconds: float = 30) -> list[WorkerReport]:
-        """Workers seen lately; those silent for longer are forgotten."""
-        with mapped_errors(self._place):
-            found = self._redis.hgetall(f"{self._prefix}:workers")
-        oldest = self.now() - int(within_seconds * 1000)
-        reports = [report for report in map(_report, found.values()) if report is not None]
-        silent = [report.worker for report in reports if report.seen < oldest]
-        if silent:
-            with mapped_errors(self._place):
-                self._redis.hdel(f"{self._prefix}:workers", *silent)
-        return [report for report in reports if report.seen >= oldest]
-
-    def nobody_has(self, job: str, model: str, *, worker: str) -> bool:
-        """A worker cannot load a model of a job. True where every living worker said so lately."""
-        key, now = f"{self._base(job)}:lacking", self.now()
-        with mapped_errors(self._place):
-            self._redis.hset(key, f"{worker}|{model}", now)
-            self._redis.expire(key, LACKING_SECONDS)
-            found = self._redis.hgetall(key)
-        said = (name.split("|") for name, at in found.items() if int(at) > now - LACKING_SECONDS * 1000)
-        lacking = {who for who, what in said if what == model}
-        return all(report.worker in lacking for report in self.workers())
-
-    def lead(self, leader: str, seconds: float) -> bool:
-        """Take or keep the leader's lock. It only saves work: two leaders do no harm."""
-        return self.hold("leader", leader, seconds)
-
-    def resign(self, leader: str) -> None:
-        """Give the leader's lock up, so that another dispatcher goes on at once."""
-        self.let_go("leader", leader)
-
-    def hold(self, lock: str, owner: str, seconds: float) -> bool:
-        """Take or keep a lock. A hint, as all of the ledger: a Redis that forgot it gives it to the next who asks."""
-        key = f"{self._prefix}:{lock}"
-        with mapped_errors(self._place):
-            if self._redis.set(key, owner, nx=True, px=int(seconds * 1000)):
-                return True
-            if self._redis.get(key) != owner:
-                return False
-            self._redis.pexpire(key, int(seconds * 1000))
-            return True
-
-    def let_go(self, lock: str, owner: str) -> None:
-        """Give a lock up."""
-        with mapped_errors(self._place):
-            if self._redis.get(f"{self._prefix}:{lock}") == owner:
-                self._redis.delete(f"{self._prefix}:{lock}")
-
-    def leader(self) -> str | None:
-        """Host and process id of the dispatcher at work, or None."""
-        with mapped_errors(self._place):
-            return cast("str | None", self._redis.get(f"{self._prefix}:leader"))
-
-    def now(self) -> int:
-        """Redis' clock in ms: the one clock that leases are measured by."""
-        with mapped_errors(self._place):
-            seconds, micros = self._redis.time()
-        return int(seconds) * 1000 + int(micros) // 1000
-
-    def ping(self) -> Mapping[str, Any]:
-        """Redis' own account of itself."""
-        with mapped_errors(self._place):
-            return cast(Mapping[str, Any], self._redis.info("server"))
-
-
-def _report(text: str) -> WorkerReport | None:
-    try:
-        return WorkerReport.model_validate_json(text)
-    except ValidationError:
-        return None  # of a worker of another version, which is there all the same
 
 
 def _pairs(answer: list[Any]) -> list[tuple[str, int]]:

@@ -1,12 +1,14 @@
 """What the ledger knows of whole jobs, of workers and of dispatchers; on a real Redis."""
 
 import itertools
+import json
 
 import pytest
 from redis import Redis
 
 from schemas.job import ControlState
 from services.ledger import CountDelta, Ledger, WorkerReport
+from services.redis_client import connect
 from services.settings import RedisSettings
 from tests.ledger_steps import (
     JOB,
@@ -135,15 +137,74 @@ class TestPresence:
         ledger.leave("w-1")
         assert ledger.workers() == []
 
-    def test_a_silent_worker_is_forgotten(self, ledger: Ledger, redis: "Redis") -> None:
+    def test_a_silent_worker_is_forgotten(
+        self, ledger: Ledger, redis: "Redis", monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("services.ledger.presence.SILENT_SECONDS", -1)
         ledger.report(WorkerReport(worker="w-1", host="h", pid=7, device="cpu"))
-        assert ledger.workers(within_seconds=-1) == []
+        assert ledger.workers() == []
         assert redis.hgetall("test:workers") == {}
 
     def test_a_report_of_another_version_hides_nobody_else(self, ledger: Ledger, redis: "Redis") -> None:
         ledger.report(WorkerReport(worker="w-1", host="h", pid=7, device="cpu"))
         redis.hset("test:workers", mapping={"w-2": '{"worker":"w-2","new":1}', "w-3": "junk"})
         assert [found.worker for found in ledger.workers()] == ["w-1"]
+
+    def test_bytes_that_are_no_text_end_nobody(self, redis_server: RedisSettings) -> None:
+        redis = connect(redis_server)
+        redis.flushall()
+        redis.hset("test:workers", "w-1", b"\xff")
+        redis.sadd("test:announced", b"\xff")
+        ledger = Ledger(redis, prefix="test", place="redis")
+        assert ledger.workers() == []
+        assert len(ledger.announced()) == 1
+        redis.close()
+
+
+class TestModelsThatNobodyHas:
+    @pytest.fixture
+    def workers(self, ledger: Ledger, redis: "Redis") -> None:
+        """Two of them, since long ago."""
+        self.appear(ledger)
+        redis.set("test:workers_since", 0)
+
+    def appear(self, ledger: Ledger) -> None:
+        for name in ("w-1", "w-2"):
+            ledger.report(WorkerReport(worker=name, host="h", pid=7, device="cpu"))
+
+    @pytest.mark.usefixtures("workers")
+    def test_it_is_so_once_every_worker_said_so(self, ledger: Ledger) -> None:
+        assert not ledger.nobody_has(JOB, "m", worker="w-1")
+        assert not ledger.nobody_has(JOB, "m", worker="w-1")
+        assert not ledger.nobody_has(JOB, "other", worker="w-2")
+        assert ledger.nobody_has(JOB, "m", worker="w-2")
+
+    @pytest.mark.usefixtures("workers")
+    def test_a_worker_of_another_version_may_have_it(self, ledger: Ledger, redis: "Redis") -> None:
+        ledger.leave("w-2")
+        redis.hset("test:workers", "w-2", json.dumps({"worker": "w-2", "new": 1, "seen": ledger.now()}))
+        assert not ledger.nobody_has(JOB, "m", worker="w-1")
+        redis.hset("test:workers", "w-2", json.dumps({"worker": "w-2", "new": 1, "seen": 0}))
+        assert ledger.nobody_has(JOB, "m", worker="w-1"), "that one is gone"
+
+    @pytest.mark.usefixtures("workers")
+    def test_a_redis_that_was_emptied_does_not_know_yet(self, ledger: Ledger, redis: "Redis") -> None:
+        redis.flushall()
+        assert not ledger.nobody_has(JOB, "m", worker="w-1")
+        ledger.report(WorkerReport(worker="w-1", host="h", pid=7, device="cpu"))
+        assert not ledger.nobody_has(JOB, "m", worker="w-1"), "w-2 reports within seconds"
+
+
+class TestLocks:
+    def test_a_lock_is_its_owners_until_it_lets_go(self, ledger: Ledger, redis: "Redis") -> None:
+        assert ledger.hold("lock", "a", 60)
+        assert ledger.hold("lock", "a", 60)
+        assert not ledger.hold("lock", "b", 60)
+        ledger.let_go("lock", "b")
+        assert not ledger.hold("lock", "b", 60)
+        assert 0 < redis.pttl("test:lock") <= 60_000
+        ledger.let_go("lock", "a")
+        assert ledger.hold("lock", "b", 60)
 
 
 class TestHints:

@@ -9,7 +9,6 @@ from PIL import Image
 from schemas.errors import ModelUnavailable
 from schemas.planned import InputImage
 from services import jobs
-from services.ledger import WorkerReport
 from tests.memory_store import MemoryStore
 from tests.runner_steps import Watched, counts, open_job, outcomes
 from tests.small_mill import JOB, SmallMill, planned
@@ -42,7 +41,9 @@ class TestBadRows:
                     raise ModelUnavailable("gated")
 
         active = open_job(small_mill, [[planned(0), planned(1, model="tiny-2"), planned(2, model="tiny-2")]])
-        run_task(active.message("0", 0), small_mill.place(Room(small_mill.settings)))
+        place = small_mill.place(Room(small_mill.settings))
+        small_mill.appear(place)
+        run_task(active.message("0", 0), place)
         assert outcomes(small_mill) == {0: "done", 1: "model_unavailable", 2: "model_unavailable"}
 
     def test_a_model_that_another_worker_may_have_fails_no_row(
@@ -55,8 +56,7 @@ class TestBadRows:
         monkeypatch.setattr("workers.runner.ELSEWHERE_SECONDS", 0)
         active = open_job(small_mill, [[planned(0), planned(1)]])
         here, there = (small_mill.place(Room(small_mill.settings)) for _ in range(2))
-        for place in (here, there):
-            small_mill.ledger.report(WorkerReport(worker=place.worker, host="h", pid=1, device="none"))
+        small_mill.appear(here, there)
         assert run_task(active.message("0", 0), here) == "given_back"
         assert outcomes(small_mill) == {}
         assert small_mill.ledger.notes(JOB) == ({}, {"0": "not on this machine"})

@@ -8,7 +8,6 @@ from schemas.errors import ModelUnavailable, RenderFailed
 from schemas.planned import PlannedRow
 from schemas.result import RenderInfo
 from services import jobs
-from services.ledger import WorkerReport
 from tests.runner_steps import Watched, open_job, outcomes
 from tests.small_mill import JOB, SmallMill, planned
 from workers.engines.base import Rendered, Slot
@@ -78,8 +77,7 @@ def test_a_lora_that_one_worker_lacks_is_not_its_model(small_mill: SmallMill, mo
     rooms = [Room(small_mill.settings), Room(small_mill.settings)]
     rooms[0].lacks, rooms[1].lacks = "ink", "oil"
     here, there = (small_mill.place(room) for room in rooms)
-    for place in (here, there):
-        small_mill.ledger.report(WorkerReport(worker=place.worker, host="h", pid=1, device="none"))
+    small_mill.appear(here, there)
     assert run_task(active.message("0", 0), here) == "given_back"
     assert run_task(active.message("0", 0), there) == "given_back", "it has made the row that the first could not"
     assert outcomes(small_mill) == {0: "done"}
