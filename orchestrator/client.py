@@ -38,7 +38,7 @@ from services.catalogue import Catalogue
 from services.ledger import Ledger, WorkerReport
 from services.redis_client import connect, place
 from services.settings import Settings, load_settings
-from services.store import ObjectStore
+from services.store import PATIENT, ObjectStore, Patience
 
 POLL_SECONDS = 1.0
 
@@ -46,13 +46,15 @@ POLL_SECONDS = 1.0
 class Client:
     """Submits, steers and fetches jobs. Raises the errors of `schemas.errors`; connects when first used."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, *, patience: Patience = PATIENT) -> None:
+        """`patience` is with an object store that does not answer."""
         self.settings = settings or load_settings()
+        self._patience = patience
 
     @cached_property
     def store(self) -> ObjectStore:
         """The object store."""
-        return ObjectStore(self.settings.s3)
+        return ObjectStore(self.settings.s3, self._patience)
 
     @cached_property
     def ledger(self) -> Ledger:

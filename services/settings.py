@@ -43,6 +43,14 @@ class S3Settings(_Section):
     secret_access_key: SecretStr | None = Field(None, description="secret key; else AWS_SECRET_ACCESS_KEY")
     connections: Count = Field(32, description="most connections of one process")
 
+    @field_validator("endpoint_url")
+    @classmethod
+    def _no_keys_in_it(cls, value: str | None) -> str | None:
+        """An address stands in messages and logs; keys have settings of their own."""
+        if value and "@" in value:
+            raise ValueError("an address has no user or password in it: s3.access_key_id, s3.secret_access_key")
+        return value
+
     @field_validator("prefix")
     @classmethod
     def _no_slashes(cls, value: str) -> str:

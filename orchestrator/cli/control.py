@@ -9,6 +9,7 @@ from schemas.errors import ErrorClass
 from schemas.job import ControlState
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import counted, print_json, say
+from services.store import HURRIED
 
 
 @click.command()
@@ -21,7 +22,7 @@ def pause(job: str, reason: str, as_json: bool, **options: Any) -> None:
 
     Running tasks stop after their batch; nothing finished is lost.
     """
-    _tell(job, Client(take_settings(options)).pause(job, reason), as_json)
+    _tell(job, Client(take_settings(options), patience=HURRIED).pause(job, reason), as_json)
 
 
 @click.command()
@@ -36,7 +37,7 @@ def resume(job: str, max_units: float | None, as_json: bool, **options: Any) -> 
 
     A job that paused itself because it reached its --max-units needs a higher one here.
     """
-    _tell(job, Client(take_settings(options)).resume(job, max_units=max_units), as_json)
+    _tell(job, Client(take_settings(options), patience=HURRIED).resume(job, max_units=max_units), as_json)
 
 
 @click.command()
@@ -49,7 +50,7 @@ def cancel(job: str, reason: str, as_json: bool, **options: Any) -> None:
 
     Running tasks stop within a denoising step. Finished images stay and can be fetched.
     """
-    _tell(job, Client(take_settings(options)).cancel(job, reason), as_json)
+    _tell(job, Client(take_settings(options), patience=HURRIED).cancel(job, reason), as_json)
 
 
 @click.command()
@@ -66,7 +67,7 @@ def priority(job: str, weight: int, as_json: bool, **options: Any) -> None:
 
         promptmill priority my-job 200
     """
-    _tell(job, Client(take_settings(options)).prioritize(job, weight), as_json, f"weight {weight}")
+    _tell(job, Client(take_settings(options), patience=HURRIED).prioritize(job, weight), as_json, f"weight {weight}")
 
 
 @click.command()

@@ -8,6 +8,7 @@ from orchestrator.client import Client
 from services.cli.durations import Duration
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import print_json, say
+from services.store import HURRIED
 
 
 @click.command()
@@ -30,7 +31,7 @@ def links(job: str, rows: tuple[str, ...], expires: float, as_json: bool, **opti
         promptmill links my-job cat-17 cat-18
     """
     count = 0
-    for link in Client(take_settings(options)).links(job, expires_seconds=expires, rows=rows):
+    for link in Client(take_settings(options), patience=HURRIED).links(job, expires_seconds=expires, rows=rows):
         count += 1
         print_json(link.model_dump()) if as_json else click.echo(link.url)
     if not count:

@@ -12,6 +12,7 @@ from orchestrator.events import Event, History
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import counted, duration, out, print_json, print_table, say
 from services.cli.visible import visible
+from services.store import HURRIED
 
 STYLES = {"failed": "red", "lost": "yellow", "left": "yellow", "done": "green"}
 WORKER_COLUMNS = ["WORKER", "ROWS DONE", "FAILED", "IMAGES", "DENOISING", "FIRST", "LAST"]
@@ -37,7 +38,7 @@ def logs(job: str, row: str | None, tail: int, as_json: bool, **options: Any) ->
         promptmill logs my-job cat-17
         promptmill status my-job --failed
     """
-    client = Client(take_settings(options))
+    client = Client(take_settings(options), patience=HURRIED)
     history = client.history(job, row)
     if as_json:
         print_json(history.model_dump())

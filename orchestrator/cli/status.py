@@ -14,6 +14,7 @@ from orchestrator.status import JobStatus
 from schemas.errors import JobPaused, ServiceError, SettingsError
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import counted, duration, err, print_json, print_table, say
+from services.store import HURRIED
 
 WATCH_SECONDS = 1.0
 COLUMNS = ["JOB", "STATE", "ROWS", "DONE", "FAILED", "TASKS IN FLIGHT", "IMAGES", "IMAGES/S", "ETA", "WORKERS"]
@@ -39,7 +40,7 @@ def status(job: str | None, watch: bool, failed: bool, as_json: bool, **options:
     """
     if failed and (job is None or watch):
         raise SettingsError("--failed takes one job, and no --watch", hint="promptmill status my-job --failed")
-    client = Client(take_settings(options))
+    client = Client(take_settings(options), patience=HURRIED)
     if failed and job is not None:
         failures = client.failures(job)
         print_json(failures.model_dump()) if as_json else show_failures(failures)
@@ -56,7 +57,7 @@ def status(job: str | None, watch: bool, failed: bool, as_json: bool, **options:
 @service_options
 def list_jobs(as_json: bool, **options: Any) -> None:
     """List all jobs of the store."""
-    _show(list(Client(take_settings(options)).jobs()), as_json=as_json, one=False)
+    _show(list(Client(take_settings(options), patience=HURRIED).jobs()), as_json=as_json, one=False)
 
 
 @click.command()
@@ -64,7 +65,7 @@ def list_jobs(as_json: bool, **options: Any) -> None:
 @service_options
 def workers(as_json: bool, **options: Any) -> None:
     """List the workers that were seen in the last half minute."""
-    found = Client(take_settings(options)).workers()
+    found = Client(take_settings(options), patience=HURRIED).workers()
     if as_json:
         print_json([report.model_dump() for report in found])
         return

@@ -171,6 +171,15 @@ class TestAsEnvironment:
         assert as_environment(load_settings(s3={"bucket": "b"})) == {"PROMPTMILL_S3__BUCKET": "b"}
 
 
+def test_an_endpoint_with_a_password_in_it_is_refused_and_nothing_of_it_told(
+    no_settings: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMPTMILL_S3__ENDPOINT_URL", "http://user:canary@127.0.0.1:1")
+    with pytest.raises(SettingsError, match=r"s3\.endpoint_url: .*no user or password") as caught:
+        load_settings()
+    assert "canary" not in f"{caught.value} {caught.value.hint}"
+
+
 def test_no_secret_is_shown(no_settings: Path) -> None:
     settings = load_settings(s3={"secret_access_key": "hush"}, redis={"url": "redis://:hush@h"})
     assert "hush" not in f"{settings!r}{settings}{settings.model_dump_json()}"

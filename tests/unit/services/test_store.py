@@ -3,6 +3,7 @@
 import hashlib
 import io
 import os
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from pydantic import SecretStr
 
 from schemas.errors import BucketMissing, ObjectMissing, ServiceError, StoreRefused, StoreUnavailable
 from services.settings import S3Settings
-from services.store import ObjectStore
+from services.store import ObjectStore, Patience
 
 UNICODE = "猫 🐈 ünï.png"
 
@@ -245,3 +246,14 @@ class TestTrouble:
         assert s3_server.secret_access_key is not None
         assert "secret" not in repr(s3_server).replace("secret_access_key", "")
         assert "secret" not in store.place
+
+
+def test_a_store_that_is_silent_is_told_of_and_given_up(
+    s3_server: S3Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # connections wait in its backlog, and nobody answers
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        store = ObjectStore(s3_server.model_copy(update={"endpoint_url": endpoint}), Patience(tries=2, seconds=0.2))
+        with pytest.raises(StoreUnavailable):
+            store.get("a")
+    assert caplog.messages == [f"the object store at {endpoint} does not answer; trying again"]
