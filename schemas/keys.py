@@ -4,7 +4,7 @@ Part folders hold about a thousand objects each: a listing of one flat folder re
 """
 
 import re
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 JOBS = "jobs/"
 JOB_ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}[a-z0-9]|[a-z0-9]")
@@ -13,6 +13,7 @@ _IMAGE = re.compile(r"jobs/([^/]+)/images/part-(\d+)/(\d+)-(\d+)(?:-s(\d+))?\.([
 _CONTROL = re.compile(r"jobs/([^/]+)/control/([0-9A-Z]{26})-([a-z]+)\.json")
 _INPUT = re.compile(r"jobs/[a-z0-9][a-z0-9._-]*/inputs/[^/]+")
 _LOSSES = re.compile(r"jobs/([^/]+)/losses/([0-9A-Z]{26})\.jsonl")
+_CLAIM = re.compile(r"jobs/([^/]+)/source/claims/(\d+)-([0-9A-Z]{26})-(want|take)\.json")
 _ROUND = re.compile(r"jobs/([^/]+)/rounds/([0-9A-Z]{26})/")
 
 EXTENSIONS = {"png": "png", "jpeg": "jpg", "webp": "webp"}
@@ -38,6 +39,20 @@ class ImageKey(NamedTuple):
     token: str
     extension: str
     stage: int | None = None
+
+
+class ClaimKey(NamedTuple):
+    """A submit's ballot for a job id, by its number and ULID, and how far it went with it (`orchestrator/claim.py`)."""
+
+    job: str
+    number: int
+    ulid: str
+    step: Literal["want", "take"]
+
+    @property
+    def ballot(self) -> tuple[int, str]:
+        """Ballots are higher by their number, then by their ULID."""
+        return self.number, self.ulid
 
 
 def is_job_id(text: str) -> bool:
@@ -74,9 +89,18 @@ def claims_folder(job: str) -> str:
     return f"jobs/{job}/source/claims/"
 
 
-def claim(job: str, ulid: str) -> str:
-    """The mark of one submit that wants the job id."""
-    return f"jobs/{job}/source/claims/{ulid}.json"
+def claim(key: ClaimKey) -> str:
+    """The mark of one submit that wants the job id, or has taken it for a manifest."""
+    return f"jobs/{key.job}/source/claims/{key.number:06d}-{key.ulid}-{key.step}.json"
+
+
+def parse_claim(key: str) -> ClaimKey | None:
+    """The inverse of `claim`; None: not a mark of a ballot (0.1.0 wrote others; they bind nobody)."""
+    match = _CLAIM.fullmatch(key)
+    if match is None:
+        return None
+    job, number, ulid, step = match.groups()
+    return ClaimKey(job, int(number), ulid, "want" if step == "want" else "take")
 
 
 def source(job: str, name: str) -> str:

@@ -1,5 +1,7 @@
 """Object keys: one formatter and one parser for each, inverse to each other."""
 
+from typing import Literal
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -53,6 +55,16 @@ class TestInverse:
     ) -> None:
         key = keys.image(job, part, row, image, token, file_format, stage=stage)
         assert keys.parse_image(key) == (job, part, row, image, token, keys.EXTENSIONS[file_format], stage)
+
+    @given(JOBS, NUMBERS, st.sampled_from(["want", "take"]))
+    def test_claims(self, job: str, number: int, step: Literal["want", "take"]) -> None:
+        mark = keys.ClaimKey(job, number, ULID, step)
+        assert keys.parse_claim(keys.claim(mark)) == mark
+        assert mark.ballot < (number, ULID[:-1] + "1") < (number + 1, ULID)
+
+    @pytest.mark.parametrize("name", [f"{ULID}.json", f"1-{ULID}-lost.json", f"x-{ULID}-want.json", "want.json"])
+    def test_what_is_no_mark_of_a_ballot(self, name: str) -> None:
+        assert keys.parse_claim(f"{keys.claims_folder('a')}{name}") is None
 
     @given(JOBS, st.sampled_from(["pause", "resume", "cancel", "priority"]))
     def test_control_events(self, job: str, verb: str) -> None:
