@@ -94,6 +94,9 @@ def second_orchestrator(plant: Plant) -> None:
     plant.add_orchestrator()
     time.sleep(4)
     plant.mill.kill_tree(plant.orchestrators.pop(0))
+    (newer,) = plant.orchestrators
+    leads = _soon(lambda: plant.mill.leader_pid() == plant.mill.pid(newer) or plant.mill.ended(plant.job), 60)
+    assert leads, "the second one never led"
 
 
 def redis_killed(plant: Plant) -> None:
@@ -125,8 +128,9 @@ def publish_reply_lost(plant: Plant) -> None:
     proxy = plant.mill.redis_proxy
     before = proxy.swallowed
     proxy.swallow_reply(b"LPUSH")
-    _soon(lambda: proxy.swallowed > before or plant.mill.ended(plant.job))
+    _soon(lambda: proxy.swallowed > before or plant.mill.ended(plant.job), 60)
     proxy.swallow_reply(b"", 0)
+    assert proxy.swallowed > before or plant.mill.ended(plant.job), "nothing was published"
 
 
 def store_slow_down(plant: Plant) -> None:
@@ -180,7 +184,13 @@ def junk_in_the_queue(plant: Plant) -> None:
 
 
 def messages_doubled(plant: Plant) -> None:
-    texts: list[str] = _soon(lambda: plant.mill.redis.lrange(RENDER_QUEUE, 0, -1)) or []
+    texts: list[str] = []
+
+    def waiting() -> bool:
+        texts[:] = plant.mill.redis.lrange(RENDER_QUEUE, 0, -1)
+        return bool(texts) or plant.mill.ended(plant.job)
+
+    assert _soon(waiting, 60), "no message waited"
     for text in texts * 10:
         plant.mill.redis.lpush(RENDER_QUEUE, text)
 

@@ -28,7 +28,7 @@ JOB_SECONDS = 900.0  # after the last fault
 
 
 @dataclass
-class Ledger:
+class Record:
     """What fired, and how long it took until what was in flight was done."""
 
     fired: Counter[str] = field(default_factory=Counter)
@@ -66,7 +66,7 @@ class Soak:
 
     def __init__(self, plant: Plant, rows: int, pause: float, say: Callable[[str], None]) -> None:
         self.plant, self._rows, self._pause, self._say = plant, rows, pause, say
-        self.book = Ledger()
+        self.book = Record()
 
     def run(self, seconds: float) -> None:
         """Soak for so long, and until the last job has ended."""
@@ -102,10 +102,10 @@ class Soak:
 
     def _break_something(self, watches: list[tuple[str, Recovery]]) -> None:
         fault = self.plant.dice.choice(FAULTS)
-        self.book.fired[fault.__name__] += 1
         watch = Recovery(self.plant.mill, self.plant.job)
         self._say(f"  {fault.__name__}")
         fault(self.plant)
+        self.book.fired[fault.__name__] += 1
         watches.append((fault.__name__, watch))
 
     def settle(self) -> None:

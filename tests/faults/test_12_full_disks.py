@@ -12,6 +12,7 @@ import pytest
 from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
 from tests.faults.rooms import SLOW_STEPS
+from tests.missing import missing
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 
@@ -47,7 +48,7 @@ def disk(mill: FaultMill) -> Iterator[SmallDisk]:
     try:
         made = SmallDisk(mill.folder / "disk")
     except (subprocess.CalledProcessError, FileNotFoundError):
-        pytest.skip("a small file system can be mounted by root alone")
+        missing("a small file system can be mounted by root alone")
     yield made
     mill.end_all()
     made.close()

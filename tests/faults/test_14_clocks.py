@@ -10,6 +10,7 @@ import pytest
 from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
 from tests.faults.rooms import PATIENT, SLOW_STEPS
+from tests.missing import missing
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 OFF = 300
@@ -20,7 +21,7 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A library that moves the wall clock of the process that preloads it."""
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
-        pytest.skip("no C compiler")
+        missing("no C compiler")
     library = tmp_path_factory.mktemp("clock") / "offset.so"
     source = Path(__file__).with_name("clock_offset.c")
     subprocess.run([compiler, "-shared", "-fPIC", "-o", str(library), str(source), "-ldl"], check=True)
