@@ -53,9 +53,7 @@ def submit(
         JobConflict: the id belongs to another manifest, or to other options.
         ServiceError: the store does not answer; the same command goes on.
     """
-    job = request.job_id or new_job_id(request.manifest_name)
-    if not keys.is_job_id(job):
-        raise SettingsError(f"--job-id {job!r}: 1 to 64 of a-z 0-9 . _ - beginning and ending with a letter or digit")
+    job = _job_id(request)
     with scratch_folder() as folder, InputUploads(folder / "inputs", job) as inputs:
         spool = PlanSpool(folder / "plan")
         with PlanWriter(spool, job) as writer:
@@ -72,14 +70,29 @@ def submit(
         on_job_id(job)
         if done is not None:
             return done
-        store.put_file(keys.source(job, _source_name(request.manifest_name)), request.path)
-        failpoint("submit.source")
+        _send_source(store, job, request)
         inputs.send(store)
         failpoint("submit.inputs")
         spool.send(store, resume=resumed, on_sent=_uploaded(totals, len(spool), on_progress))
     failpoint("submit.planned")
-    document = JobDocument(job=job, spec=spec, totals=totals, priority=request.priority, submitted_at=now())
-    store.put(keys.job_document(job), document.model_dump_json().encode(), jobs.JSON)
+    return _write(store, JobDocument(job=job, spec=spec, totals=totals, priority=request.priority, submitted_at=now()))
+
+
+def _job_id(request: SubmitRequest) -> str:
+    job = request.job_id or new_job_id(request.manifest_name)
+    if not keys.is_job_id(job):
+        raise SettingsError(f"--job-id {job!r}: 1 to 64 of a-z 0-9 . _ - beginning and ending with a letter or digit")
+    return job
+
+
+def _send_source(store: ObjectStore, job: str, request: SubmitRequest) -> None:
+    store.put_file(keys.source(job, _source_name(request.manifest_name)), request.path)
+    failpoint("submit.source")
+
+
+def _write(store: ObjectStore, document: JobDocument) -> JobDocument:
+    """The last object: with it the job exists."""
+    store.put(keys.job_document(document.job), document.model_dump_json().encode(), jobs.JSON)
     failpoint("submit.written")
     return document
 

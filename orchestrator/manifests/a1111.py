@@ -46,10 +46,17 @@ REFUSED: dict[str, tuple[frozenset[float | str], str]] = {
     "subseed_strength": (frozenset({0.0}), "variation seeds have no counterpart: leave it out"),
     "seed_resize_from_h": (frozenset({0.0, -1.0}), "it has no counterpart: leave it out"),
     "seed_resize_from_w": (frozenset({0.0, -1.0}), "it has no counterpart: leave it out"),
-    "restore_faces": (frozenset({"false"}), "it has no counterpart: leave it out"),
-    "tiling": (frozenset({"false"}), "it has no counterpart: leave it out"),
 }
-KEYS = (*USED, *IGNORED, *REFUSED)
+# Refused where they are true; in A1111 every other value is false.
+SWITCHES = {
+    "restore_faces": "it has no counterpart: leave it out",
+    "tiling": "it has no counterpart: leave it out",
+}
+KEYS = (*USED, *IGNORED, *REFUSED, *SWITCHES)
+WRITTEN = {field: f"--{key}" for key, field in USED.items()} | {
+    f"{ITERATIONS} x {BATCH_SIZE}": f"--{ITERATIONS} x --{BATCH_SIZE}"
+}
+"""Our fields -> how their faults name them."""
 _WORDS = ("prompt", "negative_prompt")
 # "name.safetensors [6ce0161689]", as A1111's menu shows a checkpoint.
 _CHECKPOINT = re.compile(r"(?:\.(?:safetensors|ckpt))?(?:\s+\[[0-9a-f]+\])?$")
@@ -127,16 +134,20 @@ def _values(line: int, given: dict[str, str], faults: Faults) -> dict[str, Any] 
     for key, value in given.items():
         if key in IGNORED:
             faults.warn(line, f"ignored: {IGNORED[key]}", field=f"--{key}")
-        elif key in REFUSED:
-            harmless, remedy = REFUSED[key]
-            if _number_or_text(value) not in harmless:
-                faults.add(line, remedy, field=f"--{key}", value=value)
-                sound = False
-        else:
+        elif (remedy := _refusal(key, value)) is not None:
+            faults.add(line, remedy, field=f"--{key}", value=value)
+            sound = False
+        elif key in USED:
             values[USED[key]] = _CHECKPOINT.sub("", value) if key == "sd_model" else value
-    if (ITERATIONS in values) != (BATCH_SIZE in values):
-        values["num_images"] = values.pop(ITERATIONS if ITERATIONS in values else BATCH_SIZE)
     return values if sound else None
+
+
+def _refusal(key: str, value: str) -> str | None:
+    """Why a key cannot have a value; None: it can, or the value changes nothing."""
+    if key in SWITCHES:
+        return SWITCHES[key] if value.strip().casefold() == "true" else None
+    harmless, remedy = REFUSED.get(key, (None, ""))
+    return None if harmless is None or _number_or_text(value) in harmless else remedy
 
 
 def _number_or_text(value: str) -> float | str:

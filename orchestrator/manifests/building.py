@@ -7,7 +7,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from orchestrator.manifests.expectations import Expectations
 from orchestrator.manifests.faults import Faults
-from orchestrator.manifests.foreign import translated
+from orchestrator.manifests.foreign import translated, written
 from orchestrator.manifests.names import INITIAL_IMAGE
 from orchestrator.manifests.options import ManifestOptions
 from orchestrator.manifests.stages import StageFault, StageFaults, given_stages
@@ -21,6 +21,10 @@ CheckModel = Callable[[str, PipelineName], str | None]
 _TEXT_FIELDS = frozenset({"prompt", "negative_prompt"})
 _LIKELY_PROMPTS = ("caption", "text", "description", "title")
 _MOST_REMEMBERED = 10_000
+AsWritten = Mapping[str, tuple[str, object]]
+"""Field -> its name and value as the user wrote them."""
+_NO_KEYS: Mapping[str, str] = {}
+_AS_IT_IS: AsWritten = {}
 
 
 class RowBuilder:
@@ -28,15 +32,23 @@ class RowBuilder:
 
     Args:
         strip: the manifest is text, where a blank around a value may be left of hand-written commas.
+        keys: what the manifest's format calls the fields, where it has no columns.
     """
 
     def __init__(
-        self, options: ManifestOptions, faults: Faults, *, check_model: CheckModel | None = None, strip: bool = False
+        self,
+        options: ManifestOptions,
+        faults: Faults,
+        *,
+        check_model: CheckModel | None = None,
+        strip: bool = False,
+        keys: Mapping[str, str] = _NO_KEYS,
     ) -> None:
         self._faults = faults
         self._check_model = check_model
         self._strip = strip
-        self._expectations = Expectations()
+        self._keys = keys
+        self._expectations = Expectations(keys=keys)
         self._stage_faults = StageFaults()
         self._validate = {name: TypeAdapter(row).validator.validate_python for name, row in ROW_TYPES.items()}
         self._defaults = {name: _applicable(options.defaults, name) for name in ROW_TYPES}
@@ -45,8 +57,18 @@ class RowBuilder:
         self._sound_models: set[tuple[str | None, PipelineName]] = set()
         self._unsound_models: dict[tuple[str | None, PipelineName], str] = {}
 
-    def build(self, line: int, values: dict[str, Any], extra: dict[str, Any] | None) -> Row | None:
-        """The row, or None where it has faults, which are then added."""
+    def build(
+        self,
+        line: int,
+        values: dict[str, Any],
+        extra: dict[str, Any] | None,
+        as_written: AsWritten = _AS_IT_IS,
+    ) -> Row | None:
+        """The row, or None where it has faults, which are then added.
+
+        Args:
+            as_written: names and values of what was translated, as of `foreign.written`.
+        """
         if None in values.values():
             values = {name: value for name, value in values.items() if value is not None}
         pipeline = values.get("pipeline", self._default_pipeline)
@@ -54,7 +76,7 @@ class RowBuilder:
             if pipeline is None and INITIAL_IMAGE in values:
                 # What other tools call so is what they begin to denoise from.
                 meant = "inpaint" if "mask" in values else "img2img"
-                return self.build(line, translated(values) | {"pipeline": meant}, extra)
+                return self.build(line, translated(values) | {"pipeline": meant}, extra, written(values))
             pipeline = self._other_pipeline(line, pipeline, values)
             if pipeline is None:
                 return None
@@ -73,11 +95,11 @@ class RowBuilder:
         except ValidationError as error:
             mended = translated(_stripped(values) if self._strip else values)
             if mended != values:
-                return self.build(line, mended, extra)
-            self._explain(line, pipeline, error, merged)
+                return self.build(line, mended, extra, {**as_written, **written(values)})
+            self._explain(line, pipeline, error, merged, as_written)
             return None
         # pydantic takes true for 1, which nobody means.
-        if bool in map(type, values.values()) and self._refuse_booleans(line, pipeline, values):
+        if bool in map(type, values.values()) and self._refuse_booleans(line, pipeline, values, as_written):
             return None
         if row.then and self._add_stage_faults(line, self._stage_faults.booleans(merged["then"])):
             return None
@@ -147,7 +169,7 @@ class RowBuilder:
                 self._sound_models.add(key)
                 return True
             self._unsound_models[key] = message
-        self._faults.add(line, self._unsound_models[key], field=field, value=model)
+        self._faults.add(line, self._unsound_models[key], field=self._keys.get(field, field), value=model)
         return False
 
     def _addresses_are_sound(self, line: int, row: Row) -> bool:
@@ -160,14 +182,28 @@ class RowBuilder:
                 sound = False
         return sound
 
-    def _refuse_booleans(self, line: int, pipeline: PipelineName, values: Mapping[str, Any]) -> bool:
+    def _refuse_booleans(
+        self, line: int, pipeline: PipelineName, values: Mapping[str, Any], as_written: AsWritten
+    ) -> bool:
         found = [field for field, value in values.items() if isinstance(value, bool)]
         for field in found:
             message = "expected " + self._expectations.expected(pipeline, field)
-            self._faults.add(line, message, field=field, value=values[field])
+            self._add(line, message, field, values[field], as_written)
         return bool(found)
 
-    def _explain(self, line: int, pipeline: PipelineName, error: ValidationError, merged: Mapping[str, Any]) -> None:
+    def _add(self, line: int, message: str, field: str, value: object, as_written: AsWritten) -> None:
+        """Add a fault under the name that the user wrote."""
+        name, shown = as_written.get(field, (field, value))
+        self._faults.add(line, message, field=self._keys.get(name, name), value=shown)
+
+    def _explain(
+        self,
+        line: int,
+        pipeline: PipelineName,
+        error: ValidationError,
+        merged: Mapping[str, Any],
+        as_written: AsWritten,
+    ) -> None:
         for details in error.errors(include_url=False):
             field = str(details["loc"][0])
             if field == "then":
@@ -177,7 +213,7 @@ class RowBuilder:
             message = self._expectations.explain(pipeline, field, details, value)
             if details["type"] == "missing" and field == "prompt":
                 message += _likely_prompt(merged.get("extra") or {})
-            self._faults.add(line, message, field=field, value=value)
+            self._add(line, message, field, value, as_written)
 
 
 def _applicable(defaults: Mapping[str, Any], pipeline: PipelineName) -> dict[str, Any]:

@@ -14,8 +14,6 @@ MOST_COLUMNS = 1000
 _MOST_REMEMBERED = 100_000
 # Looking for a near name takes a fraction of a millisecond; a file with more names than this is no manifest.
 _MOST_NAMES = 10_000
-
-
 # Two columns of another tool that give one field of ours together.
 _MULTIPLIED = {ITERATIONS, BATCH_SIZE}
 

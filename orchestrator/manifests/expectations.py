@@ -1,6 +1,7 @@
 """What a field expects, in our own words. Limits and choices are read from the schemas, never written twice."""
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -30,9 +31,13 @@ class Expectations:
 
     Args:
         types: the model of each pipeline: of rows, or of the stages of `then`.
+        keys: what the manifest's format calls the fields, where it has no columns.
     """
 
-    def __init__(self, types: Mapping[Any, type[Frozen]] = ROW_TYPES) -> None:
+    def __init__(
+        self, types: Mapping[Any, type[Frozen]] = ROW_TYPES, *, keys: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
+        self._keys = keys
         self._types: Mapping[PipelineName, type[Frozen]] = types
         self._nodes: dict[PipelineName, dict[str, Any]] = {}
         self._near_schedulers: dict[str, str | None] = {}
@@ -70,7 +75,10 @@ class Expectations:
         if kind != "missing":
             return "must not be empty"
         if field == "prompt":
-            return f"{pipeline} needs a prompt: name its column prompt, or --map prompt=COLUMN"
+            remedy = (
+                f"give it as {self._keys[field]}" if self._keys else "name its column prompt, or --map prompt=COLUMN"
+            )
+            return f"{pipeline} needs a prompt: {remedy}"
         return f"{pipeline} needs {'an' if field == 'image' else 'a'} {field}"
 
     def not_applicable(self, pipeline: PipelineName, field: str) -> str:

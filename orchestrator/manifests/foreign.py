@@ -6,6 +6,7 @@ Looked at only where a row was refused as it stands, so that rows in our own wor
 from collections.abc import Mapping
 from typing import Any
 
+from orchestrator.manifests.faults import shorten
 from orchestrator.manifests.names import BATCH_SIZE, INITIAL_IMAGE, ITERATIONS
 from schemas.samplers import scheduler_called
 
@@ -31,6 +32,15 @@ def translated(values: Mapping[str, Any]) -> dict[str, Any]:
     if ITERATIONS in found or BATCH_SIZE in found:
         found["num_images"] = _product(found.pop(ITERATIONS, 1), found.pop(BATCH_SIZE, 1))
     return found
+
+
+def written(values: Mapping[str, Any]) -> dict[str, tuple[str, object]]:
+    """How what gives another field together was written: our field -> its names there, and their values."""
+    given = [name for name in (ITERATIONS, BATCH_SIZE) if values.get(name) is not None]
+    if not given:
+        return {}
+    value = values[given[0]] if len(given) == 1 else " x ".join(shorten(values[name]) for name in given)
+    return {"num_images": (" x ".join(given), value)}
 
 
 def _product(left: object, right: object) -> object:

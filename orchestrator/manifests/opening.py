@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from orchestrator.manifests.a1111 import a1111_records
+from orchestrator.manifests.a1111 import WRITTEN, a1111_records
 from orchestrator.manifests.building import CheckModel, RowBuilder
 from orchestrator.manifests.columns import Columns
 from orchestrator.manifests.delimited import csv_records, text_records, tsv_records
@@ -52,7 +52,8 @@ class Manifest:
         if self.file_format == "yaml" or self.file_format == "json":
             return self._document(self.file_format, faults)
         strip = self.file_format in _HANDWRITTEN
-        builder = RowBuilder(self.options, faults, check_model=self.check_model, strip=strip)
+        keys = WRITTEN if self.file_format == "a1111" else {}
+        builder = RowBuilder(self.options, faults, check_model=self.check_model, strip=strip, keys=keys)
         templates = Templates(self.options.defaults.get(TEMPLATE), self.folder, faults)
         return Opened(builder, _flat(self._records(faults), templates))
 

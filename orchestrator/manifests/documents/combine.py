@@ -9,7 +9,7 @@ element     ::= name | "(" expression ("," expression)* ")"      together, one v
 """
 
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from typing import Any, NoReturn
 
 LONGEST = 2000
@@ -50,7 +50,7 @@ class Expression:
         """The same expression in other names."""
         return Expression(self.kind, tuple(part.renamed(rename) for part in self.parts), rename(self.name))
 
-    def without(self, names: set[str]) -> "Expression | None":
+    def without(self, names: Set[str]) -> "Expression | None":
         """The expression with these names taken out; None where nothing is left."""
         if self.kind == "name":
             return None if self.name in names else self

@@ -66,21 +66,24 @@ class ParameterSpace:
     expression: Expression | None = None
     line: int = 0
     """Of the expression."""
+    refused: frozenset[str] = frozenset()
+    """Names whose values cannot be used. The expression goes without them: its faults would be theirs."""
 
     def with_row(self, row: "ParameterSpace", given: set[str]) -> "ParameterSpace":
         """The space of a row that has one of its own, and gives these names itself."""
         pinned = given & set(self.values)
         values = {name: found for name, found in self.values.items() if name not in pinned} | dict(row.values)
         own = (self.own | row.own) & set(values)
+        refused = (self.refused - given | row.refused) - set(values)
         if row.expression is not None:
-            return ParameterSpace(values, own, row.expression, row.line)
+            return ParameterSpace(values, own, row.expression.without(refused), row.line, refused)
         expression = self.expression
         if expression is not None:
             left = expression.without(pinned)
             added = [name_of(name) for name in row.values if name not in self.values]
             parts = left.parts if left is not None and left.kind == "product" else ((left,) if left else ())
             expression = product_of([*parts, *added])
-        return ParameterSpace(values, own, expression, self.line)
+        return ParameterSpace(values, own, expression, self.line, refused)
 
     def axes(self) -> list[Axis]:
         """The axes, the slowest first.
@@ -109,8 +112,11 @@ def read_space(space: Node | None, combine: Node | None, columns: Columns, fault
             values = read_values(names[column], node, faults)
             if values is not None:
                 found[names[column]] = values
+    refused = frozenset(names.values()) - set(found)
     expression = None if combine is None else _expression(combine, names, faults)
-    return ParameterSpace(found, frozenset(own) & set(found), expression, combine.line if combine else line)
+    if expression is not None:
+        expression = expression.without(refused)
+    return ParameterSpace(found, frozenset(own) & set(found), expression, combine.line if combine else line, refused)
 
 
 def check_alone(space: ParameterSpace, faults: Faults) -> None:

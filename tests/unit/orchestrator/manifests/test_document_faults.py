@@ -83,6 +83,21 @@ from orchestrator.manifests import ReadLimits
             ],
         ),
         (
+            "space: {steps: 9-1, seed: 1-3}\ncombine: (steps, seed)\nrows: [a, b]\n",
+            ["line 1, steps = 9-1: it runs backwards: 1-9, or with a step below 0: 9-1:-1"],
+        ),
+        (
+            (
+                "space: {steps: 9-1, seed: 1-3}\n"
+                "rows:\n- prompt: a\n  space: {width: [64, 72]}\n  combine: (steps, width) * seed\n"
+            ),
+            ["line 1, steps = 9-1: it runs backwards: 1-9, or with a step below 0: 9-1:-1"],
+        ),
+        (
+            "rows: [{prompt: a, space: {steps: 9-1}, combine: steps}]\n",
+            ["line 1, steps = 9-1: it runs backwards: 1-9, or with a step below 0: 9-1:-1"],
+        ),
+        (
             "space: {steps: [1, 2]}\ncombine: steps * sede\nrows: [a]\n",
             [
                 "line 2, combine: sede has no values in the space; the names to combine are: steps",
@@ -231,10 +246,10 @@ def bomb(levels: int) -> str:
 
 @pytest.mark.parametrize("content", [bomb(30), bomb(8), "a: &a {b: c}\n" + "x: {<<: [" + "*a, " * 50_000 + "*a]}\n"])
 def test_an_alias_bomb_is_refused_at_once(manifest: Reader, content: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     found = manifest("a.yaml", content, limits=ReadLimits(document_values=100_000))
     assert "more than 100,000 values, those behind aliases counted each time" in found.texts[0]
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_a_list_of_rows_may_hold_more_values_than_a_document_as_it_is_read_row_by_row(manifest: Reader) -> None:
@@ -249,7 +264,7 @@ def test_a_list_of_rows_may_hold_more_values_than_a_document_as_it_is_read_row_b
 
 
 def test_a_value_that_a_million_rows_share_is_one_fault_at_once(manifest: Reader) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     found = manifest("a.yaml", "space:\n  seed: 1-1000\n  steps: 1-1000\n  scheduler: [euler, eulr]\nrows: [a]\n")
     assert found.texts == ["line 4, scheduler = eulr: did you mean euler?"]
-    assert time.monotonic() - began < 10
+    assert time.process_time() - began < 10

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from manifest_files import Reader, read_bytes
 
-from orchestrator.manifests.a1111 import IGNORED, KEYS, REFUSED, USED
+from orchestrator.manifests.a1111 import IGNORED, KEYS, REFUSED, SWITCHES, USED
 
 # The keys of `prompt_tags` in stable-diffusion-webui's scripts/prompts_from_file.py.
 A1111_KEYS = [
@@ -38,7 +38,7 @@ A1111_KEYS = [
 
 def test_every_key_is_used_refused_or_ignored() -> None:
     assert sorted(KEYS) == sorted(A1111_KEYS)
-    assert len(KEYS) == len(USED) + len(IGNORED) + len(REFUSED)
+    assert len(KEYS) == len(USED) + len(IGNORED) + len(REFUSED) + len(SWITCHES)
 
 
 def test_a_line_without_dashes_is_a_prompt_and_any_other_is_split_as_a_shell_would(manifest: Reader) -> None:
@@ -85,7 +85,14 @@ def test_a_line_without_dashes_is_a_prompt_and_any_other_is_split_as_a_shell_wou
         ("--tiling true --prompt a", "it has no counterpart: leave it out"),
         ("--prompt a --sampler_name 'DPM fast'", "DPM fast has no counterpart in diffusers"),
         ("--prompt a --steps x", "steps = x: expected a whole number"),
-        ("--steps 3", "prompt: txt2img needs a prompt"),
+        ("--steps 3", "--prompt: txt2img needs a prompt: give it as --prompt"),
+        ("--tiling True --prompt a", "--tiling = True: it has no counterpart: leave it out"),
+        (
+            "--prompt a --n_iter 50 --batch_size 5",
+            "--n_iter x --batch_size = 50 x 5: expected a whole number from 1 to",
+        ),
+        ("--prompt a --batch_size 0", "line 2, --batch_size = 0: expected a whole number from 1 to 100"),
+        ("--prompt a --cfg_scale x", "line 2, --cfg_scale = x: expected a number from 0 to 100"),
     ],
 )
 def test_what_cannot_be_used_is_a_fault_never_a_prompt(manifest: Reader, line: str, message: str) -> None:
@@ -106,7 +113,7 @@ def test_keys_that_change_no_picture_are_warnings_and_counted(manifest: Reader) 
 
 
 def test_values_that_change_nothing_are_taken(manifest: Reader) -> None:
-    line = "--prompt a --subseed -1 --subseed_strength 0 --seed_resize_from_w -1 --restore_faces false --tiling false\n"
+    line = "--prompt a --subseed -1 --subseed_strength 0 --seed_resize_from_w -1 --restore_faces False --tiling no\n"
     found = manifest("a.txt", line, format="a1111")
     assert (found.texts, found.faults.warnings.total, found.prompts) == ([], 0, ["a"])
 

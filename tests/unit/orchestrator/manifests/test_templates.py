@@ -130,21 +130,21 @@ def test_lists_stand_beside_the_manifest_or_where_it_says(templated: Any, tmp_pa
     ],
 )
 def test_what_the_library_passes_over_is_a_fault(templated: Any, mode: str, text: str, message: str) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     found = templated(f"fine\n{text}\n", mode=mode)
     assert found.prompts[:1] == ["fine"]
     assert found.faults.total == 1
     assert found.texts[0].startswith("line 2, prompt")
     assert any(part in found.texts[0] for part in message.split("|"))
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_a_template_that_is_at_work_without_a_prompt_is_stopped(templated: Any) -> None:
-    began = time.monotonic()
+    began = time.process_time()
     choices = "|".join(f"{{a|{number}}}" for number in range(20))
     found = templated(f"{{20$${choices}}}\n", mode="combinatorial")
     assert "it never comes to an end" in found.texts[0]
-    assert time.monotonic() - began < 20
+    assert time.process_time() - began < 20
 
 
 def test_more_prompts_than_are_accepted_is_a_fault_unless_a_count_says_how_many(templated: Any) -> None:

@@ -48,6 +48,30 @@ def test_a_stage_has_its_own_prompt_and_loras(manifest: Reader) -> None:
     assert row.loras is None
 
 
+def test_a_stage_that_reads_the_rows_prompt_in_its_own_way_has_the_loras_in_it(manifest: Reader) -> None:
+    stage = {"pipeline": "img2img", "weighting": "a1111"}
+    prompt = "a <lora:x:0.8> fox"
+    found = manifest("a.jsonl", jsonl({"prompt": prompt, "loras": "y", "then": [stage, {"pipeline": "img2img"}]}))
+    (row,) = (authored.row for authored in found.rows)
+    assert (row.prompt, row.loras) == (prompt, (LoraUse(name="y"),))
+    assert (row.then[0].prompt, row.then[0].loras) == ("a  fox", (LoraUse(name="y"), LoraUse(name="x", weight=0.8)))
+    assert (row.then[1].prompt, row.then[1].loras) == (None, None)
+
+
+def test_a_stage_in_compels_syntax_reads_what_the_row_left_of_its_prompt(manifest: Reader) -> None:
+    stage = {"pipeline": "img2img", "weighting": "compel"}
+    found = manifest("a.jsonl", jsonl({"prompt": "a <lora:x:0.8> fox", "weighting": "a1111", "then": [stage]}))
+    (row,) = (authored.row for authored in found.rows)
+    assert (row.prompt, row.then[0].prompt, row.then[0].loras) == ("a  fox", None, None)
+    assert found.faults.warnings.total == 0
+
+
+def test_a_prompt_of_loras_alone_is_enough_where_an_image_is_given(manifest: Reader) -> None:
+    row = {"pipeline": "img2img", "image": "a.png", "weighting": "a1111", "prompt": "<lora:x:1>"}
+    found = manifest("a.jsonl", jsonl(row))
+    assert [authored.row.prompt.strip() for authored in found.rows] == [""]
+
+
 @pytest.mark.parametrize(
     ("row", "fault"),
     [
@@ -66,6 +90,11 @@ def test_a_stage_has_its_own_prompt_and_loras(manifest: Reader) -> None:
             {"weighting": "a1111", "then": [{"pipeline": "img2img", "prompt": "(a:99)"}]},
             "line 1, then[0].prompt = (a:99): weight 99",
         ),
+        (
+            {"prompt": "(a:99)", "then": [{"pipeline": "img2img", "weighting": "a1111"}]},
+            "line 1, prompt = (a:99): weight 99: from -10 to 10, as then[0] has weighting: a1111",
+        ),
+        ({"weighting": "a1111", "prompt": " <lora:x:1> "}, "prompt =  <lora:x:1> : nothing stands in it beside <lora"),
     ],
 )
 def test_faults(manifest: Reader, row: dict[str, Any], fault: str) -> None:

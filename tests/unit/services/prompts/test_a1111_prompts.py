@@ -112,10 +112,10 @@ def test_text_without_marks_is_one_plain_part(prompt: str) -> None:
 )
 def test_long_prompts_take_no_time(unit: str) -> None:
     prompt = unit * (20_000 // len(unit))
-    started = time.perf_counter()
+    started = time.process_time()
     parse_a1111(prompt)
     take_tags(prompt)
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
 
 
 class TestLoraTags:

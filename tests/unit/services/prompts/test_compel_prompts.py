@@ -48,7 +48,7 @@ def test_any_text_is_read(prompt: str) -> None:
 
 @pytest.mark.parametrize("unit", ["(", '("', "\\", '"', "(a:", ")1", ").blend(", '("a",', "(a)", "<lora:"])
 def test_long_prompts_take_no_time(unit: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     check_compel(unit * (20_000 // len(unit)))
     check_compel("(" + '"a",' * 5_000 + ").blend(1)")
-    assert time.perf_counter() - started < 5
+    assert time.process_time() - started < 5
