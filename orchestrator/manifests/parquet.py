@@ -7,16 +7,13 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from orchestrator.manifests.columns import ColumnPlan, Columns
 from orchestrator.manifests.faults import Faults
 from orchestrator.manifests.options import ReadLimits
+from orchestrator.manifests.parquet_batches import ParquetBatches
 from orchestrator.manifests.source import NOT_UTF8, Record, Source
 from schemas.errors import ManifestError
-
-_BATCH_ROWS = 1024
-_BUFFER = 1 << 20
 
 
 def parquet_records(path: Path, columns: Columns, limits: ReadLimits, faults: Faults) -> Iterator[Record]:
@@ -29,24 +26,32 @@ def parquet_records(path: Path, columns: Columns, limits: ReadLimits, faults: Fa
             if source.compressed:
                 faults.add(None, "a compressed Parquet file: unpack it (Parquet is compressed inside)")
                 return
-        yield from _records(path, columns, limits, faults)
+        with closing(ParquetBatches(path)) as batches:
+            yield from _records(batches, columns, limits, faults)
     except ManifestError as error:
         faults.extend(error)
-    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+    except MemoryError:
+        faults.add(None, "it takes more memory than there is: write smaller row groups, or JSON Lines", kind="memory")
+    except (pa.ArrowException, OSError, ValueError) as error:
         # pyarrow maps a damaged file to any of these, at its start or in the middle.
         faults.add(None, f"not a Parquet file, or a damaged one: {_first_line(error)}", kind="damaged")
 
 
-def _records(path: Path, columns: Columns, limits: ReadLimits, faults: Faults) -> Iterator[Record]:
-    with pq.ParquetFile(path, buffer_size=_BUFFER, pre_buffer=False, page_checksum_verification=True) as file:
-        schema = file.schema_arrow
-        plan = columns.table(tuple(schema.names), 1, faults)
-        if plan is None or not _is_readable(schema, plan, faults):
+def _records(batches: ParquetBatches, columns: Columns, limits: ReadLimits, faults: Faults) -> Iterator[Record]:
+    schema = batches.schema
+    plan = columns.table(tuple(schema.names), 1, faults)
+    if plan is None or not _is_readable(schema, plan, faults):
+        return
+    total = 0
+    for first, rows, size in batches.pieces(limits, faults):
+        total += size
+        if total > limits.total_bytes:
+            faults.add(first, f"{total:,} bytes so far: too much")
             return
-        line = 0
-        for batch in file.iter_batches(_BATCH_ROWS, use_threads=False):
-            yield from _rows(batch, plan, line + 1, limits, faults)
-            line += batch.num_rows
+        if size > limits.line_bytes and rows.num_rows == 1:
+            faults.add(first, f"a row longer than {limits.line_bytes:,} bytes")
+            continue
+        yield from _rows(rows, plan, first, faults)
 
 
 def _is_readable(schema: pa.Schema, plan: ColumnPlan, faults: Faults) -> bool:
@@ -61,16 +66,16 @@ def _is_readable(schema: pa.Schema, plan: ColumnPlan, faults: Faults) -> bool:
     return readable
 
 
-def _rows(batch: pa.RecordBatch, plan: ColumnPlan, first: int, limits: ReadLimits, faults: Faults) -> Iterator[Record]:
+def _rows(batch: pa.RecordBatch, plan: ColumnPlan, first: int, faults: Faults) -> Iterator[Record]:
     length = batch.num_rows
-    own = [(field, _values(batch.column(at), column, first, limits, faults)) for at, column, field in plan.fields]
-    extra = [(column, _values(batch.column(at), column, first, limits, faults)) for at, column in plan.extra]
+    own = [(field, _values(batch.column(at), column, first, faults)) for at, column, field in plan.fields]
+    extra = [(column, _values(batch.column(at), column, first, faults)) for at, column in plan.extra]
     for row in range(length):
         values = {field: cells[row] for field, cells in own if cells[row] is not None}
         yield first + row, values, {column: cells[row] for column, cells in extra} if extra else None
 
 
-def _values(array: pa.Array, column: str, first: int, limits: ReadLimits, faults: Faults) -> list[Any]:
+def _values(array: pa.Array, column: str, first: int, faults: Faults) -> list[Any]:
     """A column's values as JSON knows them. One that cannot be one is a fault, and None here."""
     kind = array.type
     if pa.types.is_floating(kind):
@@ -84,8 +89,6 @@ def _values(array: pa.Array, column: str, first: int, limits: ReadLimits, faults
             return [convert(value) for value in values]
     except (ValueError, TypeError, OverflowError, pa.ArrowException):
         return [_value(array, at, column, first, convert, faults) for at in range(len(array))]
-    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
-        _check_length(values, column, first, limits, faults)
     return values
 
 
@@ -100,12 +103,6 @@ def _value(
     except (ValueError, TypeError, OverflowError, pa.ArrowException) as error:
         faults.add(first + at, f"cannot be read: {_first_line(error)}", field=column, kind="unreadable")
     return None
-
-
-def _check_length(values: list[Any], column: str, first: int, limits: ReadLimits, faults: Faults) -> None:
-    for at, value in enumerate(values):
-        if value is not None and len(value) > limits.line_bytes:
-            faults.add(first + at, f"a text longer than {limits.line_bytes:,} characters", field=column)
 
 
 def _jsonable(value: Any) -> Any:

@@ -3,13 +3,20 @@
 import datetime
 import decimal
 import io
+import json
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from manifest_files import Reader
+
+from orchestrator.manifests.options import ReadLimits
 
 
 def parquet(columns: dict[str, Any]) -> bytes:
@@ -105,3 +112,108 @@ def test_a_damaged_page_is_a_fault_not_other_text(manifest: Reader) -> None:
     data[200:260] = bytes(60)
     found = manifest("a.parquet", bytes(data))
     assert found.faults.total
+
+
+_PEAK = """
+import json, resource, sys
+from pathlib import Path
+from orchestrator.manifests import Faults, ManifestOptions, read
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+found = {}
+for name in sys.argv[1:]:
+    faults = Faults()
+    rows = sum(1 for _ in read(Path(name), ManifestOptions(defaults={"model": "m"}), faults))
+    found[Path(name).stem] = [rows, faults.total, str(faults.kept[0]) if faults.kept else ""]
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    found[Path(name).stem].append((peak - before) // 1024)
+print(json.dumps(found))
+"""
+
+
+def repeated(text: str, times: int) -> pa.DictionaryArray:
+    return pa.DictionaryArray.from_arrays(pa.array([0] * times, pa.int32()), pa.array([text]))
+
+
+def lists_of(values: pa.Array, rows: int) -> pa.ListArray:
+    each = len(values) // rows
+    return pa.ListArray.from_arrays(pa.array(range(0, len(values) + 1, each), pa.int32()), values)
+
+
+def test_small_files_that_stand_for_gigabytes_take_little_memory(tmp_path: Path) -> None:
+    rows = 512
+    prompts = pa.array([f"p{number}" for number in range(rows)])
+    long, longer = "x" * 10**6, "y" * 9 * 10**6
+    near = pa.array([long + str(number) for number in range(100)])
+    columns: dict[str, tuple[Any, dict[str, Any]]] = {
+        "prompt": (repeated(long, rows), {}),
+        "note": (repeated(long, rows), {}),
+        "longer": (repeated(longer, 60), {}),
+        "category": (repeated(longer, 60), {"store_schema": True}),
+        "lists": (lists_of(repeated(long, 8 * rows), rows), {}),
+        "structs": (pa.StructArray.from_arrays([repeated(longer, 60)], ["a"]), {}),
+        "zeros": (lists_of(pa.array(np.zeros(30_000_000, np.int8)), 500), {}),
+        "near": (near, {"use_dictionary": False, "column_encoding": {"near": "DELTA_BYTE_ARRAY"}}),
+        "plain": (near, {"use_dictionary": False, "compression": "zstd"}),
+        "one_row": (repeated("z" * 10**7, 3), {}),
+    }
+    for name, (values, options) in columns.items():
+        table = pa.table({name: values} if name == "prompt" else {"prompt": prompts[: len(values)], name: values})
+        pq.write_table(table, tmp_path / f"{name}.parquet", **{"compression": "zstd", "store_schema": False} | options)
+        assert (tmp_path / f"{name}.parquet").stat().st_size < 300_000
+    files = [str(tmp_path / f"{name}.parquet") for name in columns]
+    run = subprocess.run([sys.executable, "-c", _PEAK, *files], capture_output=True, text=True, timeout=110, check=True)
+    found = json.loads(run.stdout)
+    told = {name: (rows, faults, message) for name, (rows, faults, message, _) in found.items()}
+    assert told["prompt"][:2] == (0, rows)  # longer than a prompt may be
+    assert told["note"] == (rows, 0, "")
+    assert told["longer"] == told["category"] == told["structs"] == (60, 0, "")
+    assert told["near"] == (100, 0, "")
+    assert "column lists.list.element: its texts may come to" in told["lists"][2]
+    assert "30,000,000 values in one row group" in told["zeros"][2]
+    assert "100,0" in told["plain"][2]
+    assert "too much" in told["plain"][2]
+    assert told["one_row"] == (0, 3, "line 1: a row longer than 10,000,000 bytes")
+    assert {name: peak for name, (*_, peak) in found.items() if peak > 300} == {}
+
+
+def test_texts_of_any_nesting_arrive_whole_where_batches_are_small(manifest: Reader) -> None:
+    texts = [f"{number:03}" * 50_000 for number in range(40)]
+    values = pa.array(texts).dictionary_encode()
+    table = pa.table(
+        {
+            "prompt": [text[:3] for text in texts],
+            "note": values.cast(pa.string()),
+            "tags": lists_of(values, 20).take(pa.array([number // 2 for number in range(40)])),
+            "pairs": pa.array([[("k", text)] for text in texts], pa.map_(pa.string(), pa.string())),
+            "kind": values,
+        }
+    )
+    found = manifest("a.parquet", parquet(table))
+    assert not found.texts
+    assert [row.row.extra for row in found.rows] == [
+        {
+            "note": text,
+            "tags": [texts[number - number % 2], texts[number - number % 2 + 1]],
+            "pairs": [["k", text]],
+            "kind": text,
+        }
+        for number, text in enumerate(texts)
+    ]
+    assert found.lines == list(range(1, 41))
+
+
+def test_the_whole_is_limited_as_it_is_read_and_not_as_it_is_packed(manifest: Reader) -> None:
+    table = pa.table({"prompt": ["a"] * 100, "note": repeated("x" * 10_000, 100).cast(pa.string())})
+    found = manifest("a.parquet", parquet(table), limits=ReadLimits(total_bytes=500_000, line_bytes=50_000))
+    assert found.faults.total == 1
+    assert "bytes so far: too much" in found.texts[0]
+    assert 30 < len(found.rows) < 60
+
+
+def test_a_lack_of_memory_is_told_as_such(manifest: Reader, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(*_: object) -> None:
+        raise pa.ArrowMemoryError("malloc of size 9000000000 failed")
+
+    monkeypatch.setattr("orchestrator.manifests.parquet_batches._pieces", lacking)
+    found = manifest("a.parquet", parquet({"prompt": ["a"]}))
+    assert found.texts == ["manifest: it takes more memory than there is: write smaller row groups, or JSON Lines"]
