@@ -57,16 +57,11 @@ def submit(
     with scratch_folder() as folder, InputUploads(folder / "inputs", job) as inputs:
         spool = PlanSpool(folder / "plan")
         with PlanWriter(spool, job) as writer:
-            plan = Plan(job, writer.add, inputs.add)
-            found = check(request, catalogue, settings, plan, on_progress=on_progress)
+            found = check(request, catalogue, settings, Plan(job, writer.add, inputs.add), on_progress=on_progress)
             totals = writer.finish()
         on_warnings(found.warnings)
         request.refuse_over_limit(totals.units)
-        spec = _spec(request, settings)
-        failpoint("submit.checked")
-        store.check()
-        resumed, done = claim(store, job, spec)
-        failpoint("submit.claimed")
+        resumed, done = _claim(store, job, spec := _spec(request, settings))
         on_job_id(job)
         if done is not None:
             return done
@@ -83,6 +78,15 @@ def _job_id(request: SubmitRequest) -> str:
     if not keys.is_job_id(job):
         raise SettingsError(f"--job-id {job!r}: 1 to 64 of a-z 0-9 . _ - beginning and ending with a letter or digit")
     return job
+
+
+def _claim(store: ObjectStore, job: str, spec: JobSpec) -> tuple[bool, JobDocument | None]:
+    """As `claim`, where the store is what a job needs."""
+    failpoint("submit.checked")
+    store.check()
+    found = claim(store, job, spec)
+    failpoint("submit.claimed")
+    return found
 
 
 def _send_source(store: ObjectStore, job: str, request: SubmitRequest) -> None:

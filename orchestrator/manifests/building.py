@@ -82,12 +82,8 @@ class RowBuilder:
                 return None
         defaults = self._defaults[pipeline]
         merged = defaults | values if defaults else values
-        if "then" in merged:
-            try:
-                merged = merged | {"then": given_stages(merged["then"])}
-            except ValueError as error:
-                self._faults.add(line, str(error), field="then", value=merged["then"])
-                return None
+        if "then" in merged and (merged := self._with_stages(line, merged)) is None:
+            return None
         if extra:
             merged["extra"] = extra
         try:
@@ -106,6 +102,13 @@ class RowBuilder:
         if not self._is_sound(line, row, values):
             return None
         return read_weighted(line, row, self._faults) if needs_reading(row) else row
+
+    def _with_stages(self, line: int, merged: dict[str, Any]) -> Any:
+        try:
+            return merged | {"then": given_stages(merged["then"])}
+        except ValueError as error:
+            self._faults.add(line, str(error), field="then", value=merged["then"])
+            return None
 
     def _other_pipeline(self, line: int, pipeline: object, values: Mapping[str, Any]) -> PipelineName | None:
         if pipeline is not None:

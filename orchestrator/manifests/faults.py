@@ -83,11 +83,7 @@ class Collected:
             kind: groups those whose messages differ; default: the message.
             once: a hash of all that it says. Where it was added before, one more row has it, and it is not told again.
         """
-        if once is not None and (before := self._once.get(once)) is not None:
-            assert before.rows is not None
-            before.rows += 1
-            if before.key in self._kinds:
-                self._rows[before.key] += 1
+        if once is not None and self._counted(once):
             return
         self._total += 1
         if field is not None and (len(field) > VALUE_LENGTH or not field.isprintable()):
@@ -96,12 +92,7 @@ class Collected:
         seen = self._kinds.get(key, 0)
         if seen or len(self._kinds) < self._keep:
             self._kinds[key] = seen + 1
-        told = _Told(key, None if once is None else 1)
-        if once is not None:
-            if key in self._kinds:
-                self._rows[key] += 1
-            if len(self._once) < _MOST_COUNTED:
-                self._once[once] = told
+        told = self._new(key, once)
         keep = seen < self._keep_of_a_kind and len(self._kept) < self._keep
         if not keep and self._sink is None:
             return
@@ -112,6 +103,25 @@ class Collected:
             self._kept.append(told)
         if self._sink is not None:
             self._sink.write(self._level, fault, _printable(key[1]))
+
+    def _counted(self, once: int) -> bool:
+        """Whether it was told before, to one row less."""
+        before = self._once.get(once)
+        if before is None:
+            return False
+        before.rows = (before.rows or 0) + 1
+        if before.key in self._kinds:
+            self._rows[before.key] += 1
+        return True
+
+    def _new(self, key: tuple[str | None, str], once: int | None) -> _Told:
+        told = _Told(key, None if once is None else 1)
+        if once is not None:
+            if key in self._kinds:
+                self._rows[key] += 1
+            if len(self._once) < _MOST_COUNTED:
+                self._once[once] = told
+        return told
 
     @property
     def total(self) -> int:

@@ -43,28 +43,39 @@ def resolve(
     row_id = given["id"] or default_row_id(index)
     size = output_size(given, entry, inputs.get("image"))
     seed = first(given["seed"], derived_seed(job, row_id))
-    file_format = given["format"] or "png"
     return PlannedRow(
         index=index,
         id=row_id,
         model=alias,
-        prompt=given["prompt"],
-        negative_prompt=given["negative_prompt"] or "",
         seed=seed,
         num_images=given["num_images"] or 1,
         **settings(given, entry, size),
-        weighting=given["weighting"],
-        loras=planned_loras(given["loras"], catalogue),
-        embeddings=given["embeddings"] or (),
+        **_drawn(given, catalogue),
         image=inputs["image"].image if "image" in inputs else None,
         mask=inputs["mask"].image if "mask" in inputs else None,
         then=resolve_stages(row, StageContext(alias, seed, size), catalogue, inputs) if row.then else (),
-        keep=given["keep"] or "last",
-        format=file_format,
-        quality=first(given["quality"], JPEG_QUALITY if file_format == "jpeg" else None),
+        **_kept(given),
         extra=given["extra"],
         coordinates=coordinates or {},
     )
+
+
+def _drawn(given: Mapping[str, Any], catalogue: Catalogue) -> dict[str, Any]:
+    """What is drawn."""
+    return {
+        "prompt": given["prompt"],
+        "negative_prompt": given["negative_prompt"] or "",
+        "weighting": given["weighting"],
+        "loras": planned_loras(given["loras"], catalogue),
+        "embeddings": given["embeddings"] or (),
+    }
+
+
+def _kept(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Which images are kept, and as what files."""
+    file_format = given["format"] or "png"
+    quality = first(given["quality"], JPEG_QUALITY if file_format == "jpeg" else None)
+    return {"keep": given["keep"] or "last", "format": file_format, "quality": quality}
 
 
 def output_size(
