@@ -5,7 +5,7 @@ time: rows that were done stay as they were, rows of a retry are taken in. `summ
 """
 
 from collections import Counter
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -79,7 +79,12 @@ class _Tally:
 
 
 def finalize(
-    store: ObjectStore, job: str, *, rounds: Sequence[jobs.Round] | None = None, now: datetime | None = None
+    store: ObjectStore,
+    job: str,
+    *,
+    rounds: Sequence[jobs.Round] | None = None,
+    now: datetime | None = None,
+    before_writing: Callable[[], None] = lambda: None,
 ) -> Summary:
     """Write what a job came to, and return its summary.
 
@@ -88,6 +93,7 @@ def finalize(
         job: the job's id. Every row of it has an outcome, or it was cancelled.
         rounds: the rounds to take in, for a caller who knows which are complete; None: all that there are.
         now: the time to write down, where anything changed since an earlier finalize.
+        before_writing: called right before the table and the summary are written; may raise to keep them as they are.
 
     Raises:
         JobNotFound: no such job.
@@ -106,11 +112,13 @@ def finalize(
         if tally.missing and not cancelled:
             raise JobConflict(f"job {job!r} is not finished: {tally.missing} of {tally.rows} rows have no outcome")
         failpoint("finalize.made")
+        before_writing()
         store.put_file(keys.metadata_table(job), table, PARQUET)
         failpoint("finalize.table")
     summary = _summary(store, document, rounds, tally, now or datetime.now(UTC))
     gallery.finish(_caption(summary))
     failpoint("finalize.gallery")
+    before_writing()
     store.put(keys.summary(job), summary.model_dump_json(indent=2).encode(), jobs.JSON)
     return summary
 

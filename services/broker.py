@@ -53,7 +53,7 @@ class Broker:
         for text in texts:
             try:
                 found.add(parse_task_id(str(json.loads(text)["headers"]["id"])))
-            except (ValueError, KeyError, TypeError):
+            except (ValueError, KeyError, TypeError, RecursionError):
                 continue  # junk in the queue is the worker's to refuse
         return found
 

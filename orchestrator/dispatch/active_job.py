@@ -136,4 +136,5 @@ class ActiveJob:
             self._layouts[record.task] = found
             while len(self._layouts) > CACHED_LAYOUTS:
                 self._layouts.popitem(last=False)
+        self._layouts.move_to_end(record.task)  # what was asked for longest ago goes first
         return found

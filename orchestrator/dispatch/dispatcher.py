@@ -19,12 +19,13 @@ from functools import partial
 from orchestrator.dispatch.active_job import ActiveJob, RoundsChanged
 from orchestrator.dispatch.pausing import reason_to_pause
 from orchestrator.dispatch.publishing import Publisher
-from orchestrator.dispatch.rebuild import open_in_ledger, rows_of_task
+from orchestrator.dispatch.rebuild import forget_finished, open_in_ledger, rows_of_task
 from orchestrator.dispatch.recover import isolate, recover, requeue_vanished
+from orchestrator.dispatch.search import JobSearch
 from orchestrator.finalize import finalize
 from orchestrator.status import final_summary
 from schemas.errors import JobConflict, JobNotFound, ObjectMissing, PromptmillError, ServiceError, UnreadableObject
-from schemas.job import ControlEvent, JobDocument
+from schemas.job import ControlEvent
 from schemas.task import parse_member
 from services import jobs
 from services.broker import Broker
@@ -38,7 +39,6 @@ log = logging.getLogger(__name__)
 RECOVER_SECONDS = 1.0
 IDLE_TICK_SECONDS = 0.5
 TROUBLE_SECONDS = 2.0
-FORGET_FINISHED_SECONDS = 600.0
 SAMPLE_SECONDS = 2.0
 
 
@@ -53,14 +53,12 @@ class Dispatcher:
         self._broker = broker
         self._name = f"{socket.gethostname()}-{os.getpid()}"
         self._active: dict[str, ActiveJob] = {}
-        self._finished: set[str] = set()
-        self._redis_run = ""
+        self._search = JobSearch(store, ledger, self._settings.scan_seconds)
         self._background: dict[str, Future[None]] = {}  # the job is not tended meanwhile
         self._refreshes: dict[str, Future[None]] = {}  # it is
         self._publisher = Publisher(ledger, broker)
         self._workers = 1
         self._due: dict[str, float] = {}
-        self._hints: set[str] = set()
         self._led = -math.inf
 
     def run(self, stop: threading.Event) -> None:
@@ -88,11 +86,9 @@ class Dispatcher:
         if not self._leads():
             return False
         self._collect_background()
-        # Hints about jobs whose background work has not ended are kept for later.
-        announced = self._ledger.announced() | self._hints
-        self._hints = announced & (self._background.keys() | self._refreshes.keys())
-        if announced - self._hints or self._is_due("scan", self._settings.scan_seconds):
-            self._scan(announced - self._hints, background)
+        busy = self._background.keys() | self._refreshes.keys()
+        for job in self._search.due(time.monotonic(), busy, background):
+            self._look_into(job, background)
         recovering = self._is_due("recover", RECOVER_SECONDS)
         if recovering:
             self._workers = len(self._ledger.workers())
@@ -113,7 +109,7 @@ class Dispatcher:
         if now - self._led > self._settings.leader_seconds:
             # Another may have led since, and what is known here may be old.
             self._active.clear()
-            self._finished.clear()
+            self._search.start_over()
             self._due.clear()
         self._led = now
         return True
@@ -141,23 +137,14 @@ class Dispatcher:
 
     # Jobs come and go
 
-    def _scan(self, announced: set[str], background: Executor) -> None:
-        known = announced
-        if self._is_due("list", self._settings.scan_seconds):
-            known = set(jobs.list_jobs(self._store))
-            self._notice_another_redis()
-        if self._is_due("finished", FORGET_FINISHED_SECONDS):
-            self._finished.clear()  # a retry whose announcement was lost is found by this
-        for job in sorted(known | announced):
-            if job in announced:
-                self._finished.discard(job)
-            if job in self._finished or job in self._background:
-                continue
-            active = self._active.get(job)
-            if active is None:
-                self._later(job, background, partial(self._activate, job))
-            elif job not in self._refreshes:
-                self._refreshes[job] = background.submit(self._refresh, active)
+    def _look_into(self, job: str, background: Executor) -> None:
+        if job in self._background:
+            return
+        active = self._active.get(job)
+        if active is None:
+            self._later(job, background, partial(self._activate, job))
+        elif job not in self._refreshes:
+            self._refreshes[job] = background.submit(self._refresh, active)
 
     def _activate(self, job: str) -> None:
         try:
@@ -165,26 +152,13 @@ class Dispatcher:
         except JobNotFound:
             return  # still being submitted: looked at again with the next scan
         if final_summary(self._store, document) is not None:
-            self._forget_finished(document)
-            self._finished.add(job)
+            forget_finished(self._store, self._ledger, document)
+            self._search.end(job)
             return
         active = ActiveJob.load(self._store, job)
         self._open(active)
         self._active[job] = active
         log.info("%s: %d rows in %d tasks", job, active.document.totals.rows, active.tasks)
-
-    def _forget_finished(self, document: JobDocument) -> None:
-        """A finished job can still stand in the ledger: its orchestrator or Redis was killed before it was dropped."""
-        if self._ledger.progress(document.job) is not None:
-            last = jobs.read_rounds(self._store, document)[-1]
-            self._ledger.drop(document.job, tasks=last.first_task + last.tasks)
-
-    def _notice_another_redis(self) -> None:
-        """One that was started again may have lost its last second, and hold jobs that were dropped in it."""
-        run = str(self._ledger.ping().get("run_id", ""))
-        if run != self._redis_run:
-            self._redis_run = run
-            self._finished.clear()
 
     def _open(self, active: ActiveJob) -> None:
         # Living workers renew within a sixth of a lease; one that is silent for all of it has lost it.
@@ -280,7 +254,7 @@ class Dispatcher:
     def _finalize(self, active: ActiveJob) -> None:
         try:
             # Of the rounds that are complete: a retry that came since is not, and belongs to the next finalize.
-            summary = finalize(self._store, active.job, rounds=active.rounds)
+            summary = finalize(self._store, active.job, rounds=active.rounds, before_writing=self._refuse_if_led)
         except JobConflict as error:
             # The ledger counted what the store does not have: the store is right, so the ledger is made anew.
             log.error("%s: %s; the ledger is made again from the store", active.job, error.message)
@@ -291,8 +265,18 @@ class Dispatcher:
         self._ledger.drop(active.job, tasks=active.tasks)
         failpoint("finalize.dropped")
         self._active.pop(active.job, None)
-        self._finished.add(active.job)
+        self._search.end(active.job)
         log.info("%s: %s: %d done, %d failed", active.job, summary.state, summary.done, summary.failed)
+
+    def _refuse_if_led(self) -> None:
+        """One that stood still in a finalize must not write over what its successor's said since.
+
+        A check and no lock: in the moment between it and the write the older summary can still win. It names older
+        rounds then, so that nobody takes the job for ended, and the next finalize makes all of it again.
+        """
+        leader = self._ledger.leader()
+        if leader not in (self._name, None):
+            raise ServiceError(f"another orchestrator leads ({leader})")
 
     # Work that takes long
 

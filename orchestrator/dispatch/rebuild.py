@@ -5,10 +5,12 @@ from dataclasses import dataclass
 
 from orchestrator.dispatch.active_job import ActiveJob
 from schemas import keys
+from schemas.job import JobDocument
 from schemas.planned import PlannedRow
 from schemas.result import ResultLine, best, rendered_units
 from services import jobs
 from services.ledger import CountDelta, Ledger
+from services.store import ObjectStore
 
 READERS = 16
 
@@ -53,6 +55,13 @@ def open_in_ledger(
         hold_seconds=hold_seconds if found_pieces else 0,
         settle_seconds=(hold_seconds if settle_seconds is None else settle_seconds) if may_live else 0,
     )
+
+
+def forget_finished(store: ObjectStore, ledger: Ledger, document: JobDocument) -> None:
+    """A finished job can still stand in the ledger: its orchestrator or Redis was killed before it was dropped."""
+    if ledger.progress(document.job) is not None:
+        last = jobs.read_rounds(store, document)[-1]
+        ledger.drop(document.job, tasks=last.first_task + last.tasks)
 
 
 def _tally_part(active: ActiveJob, round_id: str | None, part: int, tally: _Tally, readers: ThreadPoolExecutor) -> bool:

@@ -152,5 +152,5 @@ def _seen(text: str) -> int:
     """When a worker of any version reported, ms; 0 where it is no report."""
     try:
         return int(json.loads(text)["seen"])
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError):
         return 0

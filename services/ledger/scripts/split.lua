@@ -1,4 +1,5 @@
--- Send a task's rows one by one from now on; those that have an outcome are counted without rendering. ARGV: member of the task, then the rows' members.
+-- Send a task's rows one by one from now on; those that have an outcome are counted without rendering.
+-- ARGV: member of the task, then the rows' members.
 local member = ARGV[1]
 if not is_known(member) or is_counted(member) or is_split(member) or lease_of(member) then return 0 end
 redis.call('ZREM', FLIGHT, member)

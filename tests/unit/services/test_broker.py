@@ -69,6 +69,7 @@ def test_an_empty_queue_holds_nothing(broker: Broker) -> None:
         '{"headers": {"id": null}}',
         '{"headers": {"id": 7}}',
         '{"headers": {"id": "ba5eba11"}}',
+        "[" * 100_000,
     ],
 )
 def test_junk_hides_no_message(broker: Broker, redis: "Redis", junk: str) -> None:

@@ -150,6 +150,12 @@ class TestPresence:
         redis.hset("test:workers", mapping={"w-2": '{"worker":"w-2","new":1}', "w-3": "junk"})
         assert [found.worker for found in ledger.workers()] == ["w-1"]
 
+    @pytest.mark.parametrize("junk", ['{"seen": 1e999}', "[" * 100_000, '{"seen": [1]}', "7", '{"seen": "soon"}'])
+    def test_junk_among_the_reports_is_forgotten(self, ledger: Ledger, redis: "Redis", junk: str) -> None:
+        redis.hset("test:workers", "w-2", junk)
+        assert ledger.workers() == []
+        assert redis.hgetall("test:workers") == {}
+
     def test_bytes_that_are_no_text_end_nobody(self, redis_server: RedisSettings) -> None:
         redis = connect(redis_server)
         redis.flushall()

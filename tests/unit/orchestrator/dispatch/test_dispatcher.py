@@ -15,7 +15,7 @@ from schemas.queues import RENDER_QUEUE
 from services import jobs
 from services.ledger import CountDelta
 from services.store import ObjectStore
-from tests.small_mill import JOB, SmallMill, failing, tasks_of, with_failures, write_job
+from tests.small_mill import JOB, Later, SmallMill, failing, tasks_of, with_failures, write_job
 from workers.runner import run_task
 
 
@@ -262,6 +262,66 @@ class TestTrouble:
         monkeypatch.setattr(small_mill.ledger, "resign", failing(LedgerUnavailable("away")))
         small_mill.dispatcher().run(stop)
         assert len(looks) == 3
+
+    def test_run_outlives_what_nobody_foresaw(self, small_mill: SmallMill, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(orchestrator.dispatch.dispatcher, "TROUBLE_SECONDS", 0.001)
+        stop, looks = threading.Event(), []
+
+        def lead(*_: object) -> bool:
+            looks.append(1)
+            if len(looks) == 3:
+                stop.set()
+            raise RuntimeError("dictionary changed size during iteration")
+
+        monkeypatch.setattr(small_mill.ledger, "lead", lead)
+        small_mill.dispatcher().run(stop)
+        assert len(looks) == 3
+
+    def test_jobs_that_are_found_while_it_looks_at_the_others_are_no_surprise(self, small_mill: SmallMill) -> None:
+        dispatcher = small_mill.dispatcher()
+        for name in ("a", "b"):
+            write_job(small_mill.store, tasks_of(1), job=name)
+        small_mill.tick(dispatcher)
+        known = dispatcher._active["a"]
+
+        class Background(dict[str, Any]):
+            """Asked for a job, as the background finds one more."""
+
+            def __contains__(self, job: object) -> bool:
+                dispatcher._active.setdefault("c", known)
+                return super().__contains__(job)
+
+        dispatcher._background = Background()
+        dispatcher._tend_all(False, Later())
+        assert set(dispatcher._active) == {"a", "b", "c"}
+
+
+class TestSearch:
+    def test_a_store_that_is_silent_keeps_nobody_from_leading(self, small_mill: SmallMill) -> None:
+        """Its list of jobs is waited for in the background, and one list at a time."""
+        dispatcher, background = small_mill.dispatcher(), Later()
+        small_mill.tick(dispatcher, 3, background=background)
+        assert len(background.waiting) == 1
+        assert small_mill.redis.get("test:leader") is not None
+
+    def test_a_list_that_failed_is_told_and_made_again(
+        self, small_mill: SmallMill, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        write_job(small_mill.store, tasks_of(1))
+        dispatcher = small_mill.dispatcher()
+        with monkeypatch.context() as patch:
+            patch.setattr(small_mill.store, "list_folders", failing(StoreUnavailable("the store is away")))
+            small_mill.tick(dispatcher)
+        assert caplog.messages == ["the store is away; looking for jobs again"]
+        small_mill.run(dispatcher)
+        small_mill.assert_exact(done=1)
+
+    def test_a_list_from_before_another_led_is_none(self, small_mill: SmallMill) -> None:
+        dispatcher, background = small_mill.dispatcher(), Later()
+        small_mill.tick(dispatcher, background=background)
+        small_mill.clock.now += 60
+        small_mill.tick(dispatcher, background=background)
+        assert len(background.waiting) == 2
 
 
 def test_the_rate_is_sampled_while_a_job_runs_and_nothing_is_left_of_it(small_mill: SmallMill) -> None:

@@ -145,3 +145,13 @@ class TestActiveJob:
         for task in range(4):
             active.message(f"{task}.0", 0)
         assert sorted(active._layouts) == [2, 3]
+
+    def test_the_layout_that_was_asked_for_longest_ago_goes_first(
+        self, small_mill: SmallMill, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("orchestrator.dispatch.active_job.CACHED_LAYOUTS", 2)
+        write_job(small_mill.store, tasks_of(1, 1, 1))
+        active = ActiveJob.load(small_mill.store, JOB)
+        for member in ("0.0", "1.0", "0.0", "2.0"):
+            active.message(member, 0)
+        assert sorted(active._layouts) == [0, 2]

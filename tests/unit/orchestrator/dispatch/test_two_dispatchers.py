@@ -2,10 +2,13 @@
 
 from collections import Counter
 
+import pytest
+
 from orchestrator.retry import retry
+from schemas import keys
 from services import jobs
 from tests.memory_store import MemoryStore
-from tests.small_mill import JOB, Inline, SmallMill, tasks_of, with_failures, write_job
+from tests.small_mill import JOB, Inline, Later, SmallMill, tasks_of, with_failures, write_job
 
 
 class TestTwoDispatchers:
@@ -66,6 +69,29 @@ class TestTwoDispatchers:
         small_mill.tick(first, 4)
         assert not [key for verb, key in memory_store.asked if verb == "put"]
         assert small_mill.ledger.progress(JOB) is None
+
+    @pytest.mark.parametrize("last", [keys.metadata_table(JOB), keys.gallery(JOB, "index.html")])
+    def test_one_that_stood_still_while_it_finalized_writes_over_nothing_of_its_successor(
+        self, small_mill: SmallMill, memory_store: MemoryStore, last: str
+    ) -> None:
+        """It stands still before it looks who leads; a later summary stands there when it wakes up."""
+        write_job(small_mill.store, tasks_of(2))
+        dispatcher, background = small_mill.dispatcher(), Later()
+        small_mill.tick(dispatcher, 2)
+        while small_mill.progress().counted < 1:
+            small_mill.work()
+            small_mill.tick(dispatcher, background=background)
+
+        def succeed(verb: str, key: str) -> None:
+            """As if it stood still in this request: another leads, and has written a summary."""
+            if (verb, key) == ("put", last) or (last == keys.metadata_table(JOB) and key == keys.plan_part(JOB, 0)):
+                small_mill.redis.set("test:leader", "another")
+                memory_store.objects[keys.summary(JOB)] = b"later"
+
+        memory_store.fault = succeed
+        background.work()
+        assert memory_store.objects[keys.summary(JOB)] == b"later"
+        assert (keys.metadata_table(JOB) in memory_store.objects) == (last != keys.metadata_table(JOB))
 
     def test_a_retry_that_the_other_one_found_is_known_to_both(self, small_mill: SmallMill) -> None:
         write_job(small_mill.store, with_failures(2, 2))
