@@ -38,7 +38,8 @@ from services.catalogue import Catalogue
 from services.ledger import Ledger, WorkerReport
 from services.redis_client import connect, place
 from services.settings import Settings, load_settings
-from services.store import PATIENT, ObjectStore, Patience
+from services.store import ObjectStore
+from services.store_client import PATIENT, Patience
 
 POLL_SECONDS = 1.0
 

@@ -89,9 +89,8 @@ def finalize(
     """Write what a job came to, and return its summary.
 
     Args:
-        store: the object store.
         job: the job's id. Every row of it has an outcome, or it was cancelled.
-        rounds: the rounds to take in, for a caller who knows which are complete; None: all that there are.
+        rounds: those to take in, which the summary names; None: all. A retry beside them belongs to the next finalize.
         now: the time to write down, where anything changed since an earlier finalize.
         before_writing: called right before the table and the summary are written; may raise to keep them as they are.
 
@@ -102,14 +101,12 @@ def finalize(
         LocalDiskError: no room for the table on this machine.
     """
     document = jobs.read_document(store, job)
-    # A retry that is not taken in belongs to the next finalize: the summary names the rounds that it took in.
     rounds = jobs.read_rounds(store, document) if rounds is None else rounds
     tally = _Tally()
     gallery = Gallery(job, lambda name, page: store.put(keys.gallery(job, name), page, HTML))
     with scratch_folder() as folder:
         table = _write_table(read_outcomes(store, document, rounds), folder, tally, gallery)
-        cancelled = jobs.read_control(store, document).state == "cancelled"
-        if tally.missing and not cancelled:
+        if tally.missing and jobs.read_control(store, document).state != "cancelled":
             raise JobConflict(f"job {job!r} is not finished: {tally.missing} of {tally.rows} rows have no outcome")
         failpoint("finalize.made")
         before_writing()

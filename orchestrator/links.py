@@ -1,12 +1,13 @@
 """Addresses that read a job's images without credentials, each until it expires."""
 
-from collections.abc import Collection, Generator
+from collections.abc import Collection, Generator, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from orchestrator.outcomes import read_outcomes
 from schemas.base import Frozen
 from schemas.errors import SettingsError
+from schemas.result import ResultLine
 from services import jobs
 from services.store import ObjectStore
 
@@ -51,17 +52,20 @@ def image_links(
         for part in parts:
             for row in part.rows:
                 line = part.found.get(row.index)
-                if line is None or (wanted and row.id not in wanted):
-                    continue
-                for image in line.images:
-                    if image.key is None:
-                        continue
-                    ends = datetime.now(UTC) + timedelta(seconds=seconds)
-                    yield ImageLink(
-                        id=row.id,
-                        index=row.index,
-                        image=image.image,
-                        key=image.key,
-                        url=store.presign(image.key, seconds),
-                        expires_at=ends.isoformat(timespec="seconds"),
-                    )
+                if line is not None and (not wanted or row.id in wanted):
+                    yield from _links_of_row(store, row.id, line, seconds)
+
+
+def _links_of_row(store: ObjectStore, row_id: str, line: ResultLine, seconds: int) -> Iterator[ImageLink]:
+    for image in line.images:
+        if image.key is None:
+            continue
+        ends = datetime.now(UTC) + timedelta(seconds=seconds)
+        yield ImageLink(
+            id=row_id,
+            index=line.index,
+            image=image.image,
+            key=image.key,
+            url=store.presign(image.key, seconds),
+            expires_at=ends.isoformat(timespec="seconds"),
+        )

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from schemas.errors import ServiceError
+from schemas.errors import ServiceError, UnreadableObject
 
 Seen = TypeVar("Seen")
 
@@ -13,7 +13,7 @@ def looks(look: Callable[[], Seen], every: float) -> Iterator[Seen | ServiceErro
     """What each look shows, every so many seconds, for ever.
 
     Once there was something to see, an outage of Redis or of the store is what a look shows, and passes. A service that
-    was never there is raised: waiting would not help.
+    was never there is raised, and so is an object that cannot be understood: waiting would not help.
     """
     seen = False
     while True:
@@ -22,7 +22,7 @@ def looks(look: Callable[[], Seen], every: float) -> Iterator[Seen | ServiceErro
             found = look()
             seen = True
         except ServiceError as error:
-            if not seen:
+            if not seen or isinstance(error, UnreadableObject):
                 raise
             found = error
         yield found

@@ -4,24 +4,19 @@ Nothing here overwrites on purpose: keys hold a token or a hash, so a store need
 """
 
 import hashlib
-import logging
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple
-from urllib.parse import urlsplit
-
-import boto3
-from botocore.config import Config
+from typing import Any, BinaryIO
 
 from schemas.errors import BucketMissing, ObjectMissing
 from services.settings import S3Settings
+from services.store_client import PATIENT, Patience, make_client
 from services.store_errors import client_error, mapped_errors
 
-log = logging.getLogger(__name__)
 DELETE_BATCH = 1000  # S3's own limit for one DeleteObjects request
 
 
@@ -47,23 +42,6 @@ class UnfinishedUpload:
     begun: float
 
 
-class Patience(NamedTuple):
-    """How long a store that is silent is waited for, a request.
-
-    Attributes:
-        tries: of a request.
-        seconds: of silence in each.
-    """
-
-    tries: int
-    seconds: float
-
-
-PATIENT = Patience(9, 30)  # who moves images and plans; minutes of it cost less than to begin again
-HURRIED = Patience(3, 10)  # who only looks
-TOLD_AFTER = 1  # tries
-
-
 class ObjectStore:
     """The objects of one bucket below one prefix. Safe for use by many threads.
 
@@ -75,13 +53,7 @@ class ObjectStore:
         self._prefix = f"{settings.prefix}/" if settings.prefix else ""
         self._endpoint = settings.endpoint_url or "AWS S3"
         with mapped_errors(self._bucket, self._endpoint):
-            self._client: Any = _client(settings, patience)
-        self._client.meta.events.register("needs-retry.s3", self._tell_of_silence)
-
-    def _tell_of_silence(self, attempts: int = 0, caught_exception: Exception | None = None, **_: object) -> None:
-        """botocore asks after every try; who waits should know for what."""
-        if caught_exception is not None and attempts == TOLD_AFTER:
-            log.warning("the object store at %s does not answer; trying again", self._endpoint)
+            self._client: Any = make_client(settings, patience, self._endpoint)
 
     @property
     def place(self) -> str:
@@ -270,32 +242,3 @@ class ObjectStore:
 
 def _seconds(time: datetime | None) -> float | None:
     return None if time is None else time.timestamp()
-
-
-def _client(settings: S3Settings, patience: Patience) -> Any:
-    config: dict[str, Any] = {}
-    if urlsplit(settings.endpoint_url or "").hostname in ("127.0.0.1", "localhost", "::1"):
-        config["proxies"] = {}  # a proxy for the outside cannot reach this machine's own endpoint
-    if settings.endpoint_url:
-        # Without these, endpoints that are not AWS get SigV2 presigned addresses and fail ranged reads' checksums.
-        config |= {
-            "signature_version": "s3v4",
-            "s3": {"addressing_style": "path"},
-            "request_checksum_calculation": "when_required",
-            "response_checksum_validation": "when_required",
-        }
-    secret = settings.secret_access_key.get_secret_value() if settings.secret_access_key else None
-    return boto3.session.Session().client(
-        "s3",
-        endpoint_url=settings.endpoint_url,
-        region_name=settings.region,
-        aws_access_key_id=settings.access_key_id,
-        aws_secret_access_key=secret,
-        config=Config(
-            retries={"mode": "standard", "total_max_attempts": patience.tries},
-            connect_timeout=5,
-            read_timeout=patience.seconds,
-            max_pool_connections=settings.connections,
-            **config,
-        ),
-    )

@@ -9,7 +9,7 @@ from schemas.errors import ErrorClass
 from schemas.job import ControlState
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import counted, print_json, say
-from services.store import HURRIED
+from services.store_client import HURRIED
 
 
 @click.command()

@@ -8,7 +8,7 @@ from orchestrator.client import Client
 from services.cli.durations import Duration
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import print_json, say
-from services.store import HURRIED
+from services.store_client import HURRIED
 
 
 @click.command()

@@ -12,7 +12,7 @@ from orchestrator.events import Event, History
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import counted, duration, out, print_json, print_table, say
 from services.cli.visible import visible
-from services.store import HURRIED
+from services.store_client import HURRIED
 
 STYLES = {"failed": "red", "lost": "yellow", "left": "yellow", "done": "green"}
 WORKER_COLUMNS = ["WORKER", "ROWS DONE", "FAILED", "IMAGES", "DENOISING", "FIRST", "LAST"]

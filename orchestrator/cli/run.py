@@ -15,14 +15,16 @@ from orchestrator.cli.validating import tell_validated
 from orchestrator.cli.watching import watch
 from orchestrator.client import Client
 from orchestrator.cost.measured import remember_here
+from orchestrator.fetch import FetchReport
 from orchestrator.fetch_folder import check_folder
 from orchestrator.request import SubmitRequest
-from orchestrator.status import final_summary
+from orchestrator.status import JobStatus, final_summary
 from schemas.errors import JobPaused, LocalDiskError
 from schemas.job import JobDocument
 from services import jobs
 from services.cli.options import json_option, local_options, manifest_options, submit_options, take_settings
 from services.cli.output import counted, print_json, say
+from services.store_client import HURRIED
 
 
 @click.command()
@@ -53,7 +55,7 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
     base = take_settings(options)
     if dry_run:
         with request_of(manifest, options) as request:
-            tell_validated(request, Client(base), prices, as_json=as_json)
+            tell_validated(request, Client(base, patience=HURRIED), prices, as_json=as_json)
         return
     with request_of(manifest, options) as request, GoOn() as go_on, LocalStack(base, **fleet) as stack:
         client = Client(stack.settings)
@@ -73,13 +75,17 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
         if remember:
             _remember(client, document, base.data_dir)
         report = fetch_with_progress(client, document.job, folder)
+    _tell_ended(status, report, folder, as_json=as_json)
+    sys.exit(report.exit_status)
+
+
+def _tell_ended(status: JobStatus, report: FetchReport, folder: Path, *, as_json: bool) -> None:
     told = "; metadata.jsonl there says what made each" if report.images else ""
     say(f"{counted(report.images, 'image')} in {folder}{os.sep}{told}")
     if status.failed:
         say(f"{counted(status.failed, 'row')} failed; failed.jsonl there says why", style="yellow")
     if as_json:
         print_json(status.model_dump() | {"folder": str(folder), "fetched": report.images})
-    sys.exit(report.exit_status)
 
 
 def _remember(client: Client, document: JobDocument, data_dir: Path) -> None:

@@ -14,7 +14,7 @@ from orchestrator.status import JobStatus
 from schemas.errors import JobPaused, ServiceError, SettingsError
 from services.cli.options import json_option, service_options, take_settings
 from services.cli.output import counted, duration, err, print_json, print_table, say
-from services.store import HURRIED
+from services.store_client import HURRIED
 
 WATCH_SECONDS = 1.0
 COLUMNS = ["JOB", "STATE", "ROWS", "DONE", "FAILED", "TASKS IN FLIGHT", "IMAGES", "IMAGES/S", "ETA", "WORKERS"]

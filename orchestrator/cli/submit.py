@@ -18,6 +18,7 @@ from services.cli.options import (
     take_settings,
 )
 from services.cli.output import print_json, say
+from services.store_client import HURRIED
 
 
 @click.command()
@@ -42,7 +43,7 @@ def validate(manifest: Path, as_json: bool, **options: Any) -> None:
     prices = take_prices(options)
     settings = take_settings(options)
     with request_of(manifest, options) as request:
-        tell_validated(request, Client(settings), prices, as_json=as_json)
+        tell_validated(request, Client(settings, patience=HURRIED), prices, as_json=as_json)
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """A job's progress bar: rows, images a second, and when it will be done."""
 
+import math
 import time
 from collections.abc import Callable
 
@@ -29,30 +30,42 @@ def watch(client: Client, job: str, check: Callable[[], None]) -> JobStatus:
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        task = bar.add_task("", total=None, state="waiting", rate="-", eta="-")
-        told = 0.0
-        before = ""
-
-        def show(status: JobStatus) -> None:
-            nonlocal told, before
-            check()
-            if status.state == "paused" != before and not status.automatic:
-                say(f"paused; go on with: promptmill resume {job}")
-            before = status.state
-            rate = f"{status.images_per_second:.1f}" if status.images_per_second else "-"
-            eta = duration(status.eta_seconds)
-            ended = status.done + status.failed + status.cancelled
-            bar.update(task, completed=ended, total=status.rows, state=status.state, rate=rate, eta=eta)
-            if not console.is_terminal and time.monotonic() - told > LINE_SECONDS:
-                told = time.monotonic()
-                say(f"{status.state}: {ended:,} of {status.rows:,} rows, {rate} images/s, ETA {eta}")
-
-        def wait_on(error: ServiceError) -> None:
-            check()
-            bar.update(task, state=f"{error.message}; trying again")
-
+        shown = _Shown(bar, check, lines=not console.is_terminal)
         try:
-            return client.wait(job, on_status=show, on_outage=wait_on, every=LOOK_SECONDS)
+            return client.wait(job, on_status=shown.status, on_outage=shown.outage, every=LOOK_SECONDS)
         except JobPaused as error:
             hint = "failed.jsonl beside the images tells why; mend that, then give the same command again to go on"
             raise JobPaused(error.message, hint=hint) from None
+
+
+class _Shown:
+    """A bar that moves on a terminal, `lines` from time to time elsewhere."""
+
+    def __init__(self, bar: Progress, check: Callable[[], None], *, lines: bool) -> None:
+        self._bar = bar
+        self._task = bar.add_task("", total=None, state="waiting", rate="-", eta="-")
+        self._check = check
+        self._lines = lines
+        self._told = -math.inf
+        self._before = ""
+
+    def status(self, status: JobStatus) -> None:
+        self._check()
+        if status.state == "paused" != self._before and not status.automatic:
+            say(f"paused; go on with: promptmill resume {status.job}")
+        self._before = status.state
+        rate = f"{status.images_per_second:.1f}" if status.images_per_second else "-"
+        eta = duration(status.eta_seconds)
+        ended = status.done + status.failed + status.cancelled
+        self._bar.update(self._task, completed=ended, total=status.rows, state=status.state, rate=rate, eta=eta)
+        self._tell(f"{status.state}: {ended:,} of {status.rows:,} rows, {rate} images/s, ETA {eta}")
+
+    def outage(self, error: ServiceError) -> None:
+        self._check()
+        self._bar.update(self._task, state=f"{error.message}; trying again")
+        self._tell(f"{error.message}; trying again")
+
+    def _tell(self, line: str) -> None:
+        if self._lines and time.monotonic() - self._told > LINE_SECONDS:
+            self._told = time.monotonic()
+            say(line)

@@ -47,12 +47,7 @@ class Publisher:
             wanted = self._allot(free, {job: active[job] for job in hungry})
             taken = self._ledger.take(wanted)
             failpoint("dispatch.taken")
-            orders: list[Order] = []
-            for job, members in taken.items():
-                try:
-                    orders += self._orders(active[job], members)
-                except Exception as error:
-                    troubles[job] = error
+            orders = self._orders_of_all(active, taken, troubles)
             self._broker.publish((order.message, order.queue) for order in orders)
             failpoint("dispatch.published")
             hungry -= {job for job, number in wanted.items() if len(taken[job]) < number} | troubles.keys()
@@ -66,6 +61,21 @@ class Publisher:
         costs = {job: active.task_cost for job, active in hungry.items()}
         weights = {job: active.control.priority for job, active in hungry.items()}
         return self._shares.allot(free, costs, weights)
+
+    def _orders_of_all(
+        self,
+        active: Mapping[str, ActiveJob],
+        taken: Mapping[str, list[tuple[str, int]]],
+        troubles: dict[str, Exception],
+    ) -> list[Order]:
+        """What was taken, as messages; what is wrong with one job goes into `troubles`, and stops no other."""
+        orders: list[Order] = []
+        for job, members in taken.items():
+            try:
+                orders += self._orders(active[job], members)
+            except Exception as error:
+                troubles[job] = error
+        return orders
 
     def _orders(self, active: ActiveJob, members: list[tuple[str, int]]) -> list[Order]:
         orders = [active.order(member, losses) for member, losses in members]

@@ -12,12 +12,12 @@ from typing import Any
 from urllib.request import urlopen
 
 import pytest
-from botocore.config import Config
 from pydantic import SecretStr
 
 from schemas.errors import BucketMissing, ObjectMissing, ServiceError, StoreRefused, StoreUnavailable
 from services.settings import S3Settings
-from services.store import ObjectStore, Patience
+from services.store import ObjectStore
+from services.store_client import Patience
 
 UNICODE = "猫 🐈 ünï.png"
 
@@ -221,10 +221,8 @@ class TestTrouble:
                 ObjectStore(nobody).check()
         assert "AWS_ACCESS_KEY_ID" in caught.value.hint
 
-    def test_nobody_there_is_no_answer(self, s3_server: S3Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-        once = {"retries": {"mode": "standard", "max_attempts": 1}}  # eight tries take seconds
-        monkeypatch.setattr("services.store.Config", lambda **options: Config(**options | once))
-        store = ObjectStore(s3_server.model_copy(update={"endpoint_url": "http://127.0.0.1:9"}))
+    def test_nobody_there_is_no_answer(self, s3_server: S3Settings) -> None:
+        store = ObjectStore(s3_server.model_copy(update={"endpoint_url": "http://127.0.0.1:9"}), Patience(2, 5))
         with pytest.raises(StoreUnavailable, match="EndpointConnectionError") as caught:
             store.get("a")
         assert "is it running" in caught.value.hint
