@@ -15,6 +15,7 @@ pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 SET = ("--set", "model=tiny", "--set", "steps=2", "--set", "width=64", "--set", "height=64")
 BEFORE = [
     "submit.checked",
+    "claim.marked",
     "submit.claimed",
     "submit.source",
     "submit.inputs",
