@@ -12,6 +12,7 @@ from schemas.errors import BucketMissing, ServiceError, StoreRefused, StoreUnava
 from services.cli.findings import Finding, ok, problem, warning
 from services.settings import Settings
 from services.store import ObjectStore
+from services.store_client import HURRIED
 
 PROBE = b"A probe of `promptmill doctor`. It can be deleted.\n"
 RANGE = (2, 5)
@@ -34,7 +35,7 @@ def check_store(settings: Settings) -> Iterator[Finding]:
         yield problem("object store", reason, "start it, or set PROMPTMILL_S3__ENDPOINT_URL to where it is")
         return
     try:
-        store = ObjectStore(settings.s3)
+        store = ObjectStore(settings.s3, HURRIED)
         store.check()
     except ServiceError as error:
         yield problem("object store", error.message, _todo(error, settings))

@@ -24,7 +24,6 @@ from schemas.job import JobDocument
 from services import jobs
 from services.cli.options import json_option, local_options, manifest_options, submit_options, take_settings
 from services.cli.output import counted, print_json, say
-from services.store_client import HURRIED
 
 
 @click.command()
@@ -55,7 +54,7 @@ def run(manifest: Path, out: Path | None, as_json: bool, **options: Any) -> None
     base = take_settings(options)
     if dry_run:
         with request_of(manifest, options) as request:
-            tell_validated(request, Client(base, patience=HURRIED), prices, as_json=as_json)
+            tell_validated(request, Client(base), prices, as_json=as_json)
         return
     with request_of(manifest, options) as request, GoOn() as go_on, LocalStack(base, **fleet) as stack:
         client = Client(stack.settings)

@@ -43,7 +43,7 @@ def validate(manifest: Path, as_json: bool, **options: Any) -> None:
     prices = take_prices(options)
     settings = take_settings(options)
     with request_of(manifest, options) as request:
-        tell_validated(request, Client(settings, patience=HURRIED), prices, as_json=as_json)
+        tell_validated(request, Client(settings), prices, as_json=as_json)
 
 
 @click.command()
@@ -63,13 +63,13 @@ def submit(manifest: Path, as_json: bool, **options: Any) -> None:
         promptmill submit parti.tsv --map prompt=Prompt --set model=sd15 --job-id parti
     """
     prices, dry_run = take_prices(options), options.pop("dry_run")
-    client = Client(take_settings(options))
+    settings = take_settings(options)
     if dry_run:
         with request_of(manifest, options) as request:
-            tell_validated(request, client, prices, as_json=as_json, ask_services=True)
+            tell_validated(request, Client(settings, patience=HURRIED), prices, as_json=as_json, ask_services=True)
         return
     with request_of(manifest, options) as request, GoOn() as go_on:
-        document = submit_with_progress(client, request, go_on)
+        document = submit_with_progress(Client(settings), request, go_on)
     job = document.job
     if as_json:
         print_json({"job": job} | document.totals.model_dump())

@@ -115,6 +115,28 @@ def test_no_role_does_more_than_its_policy_and_no_policy_allows_more_than_its_ro
         assert unused == [], f"{role}'s policy allows what it never asked for"
 
 
+@pytest.mark.parametrize("point", ["claim.marked", "claim.taken"])
+def test_a_killed_submit_leaves_the_id_usable_without_a_right_to_delete(
+    mills: Mills, tmp_path: Path, point: str
+) -> None:
+    job = point.replace(".", "-")  # tests share a bucket
+    client, recorder = mills[0]["client"], mills[1]["client"]
+    one, two = (client.manifest([{"prompt": name, "model": "tiny"}], f"{name}.jsonl") for name in ("one", "two"))
+    failpoint = {"PROMPTMILL_FAILPOINTS": f"{point}=kill", "PROMPTMILL_FAILPOINTS_FOLDER": str(tmp_path)}
+    refused = StoreFault("status", word="delete", status=403, code="AccessDenied")
+    with recorder.during(refused):
+        assert client.command("submit", str(one), "--job-id", job, check=False, **failpoint).returncode == -9
+        if point == "claim.marked":
+            client.command("submit", str(two), "--job-id", job)
+            one, two = two, one
+        else:
+            client.command("submit", str(one), "--job-id", job)
+        client.command("submit", str(one), "--job-id", job)
+        other = client.command("submit", str(two), "--job-id", job, check=False)
+    assert (other.returncode, "is taken" in other.stderr) == (3, True), other.stderr
+    assert refused.fired == 0, "nothing was to be deleted"
+
+
 def live(mills: dict[str, Mill], plain: Mill, tmp_path: Path) -> None:
     """A day in the life of an installation: jobs that fail, that are steered, that kill their worker."""
     mill, client = mills["client"], mills["client"].client

@@ -10,12 +10,14 @@ from click.testing import CliRunner
 from redis import Redis
 
 from orchestrator.checks import redis as redis_checks
+from orchestrator.checks import store as store_checks
 from orchestrator.cli import doctor as doctor_module
 from orchestrator.cli.doctor import doctor
 from schemas import keys
 from services.ledger import Ledger, WorkerReport
-from services.settings import RedisSettings, S3Settings
+from services.settings import RedisSettings, S3Settings, Settings
 from services.store import ObjectStore
+from services.store_client import Patience
 
 GENERAL = {"promptmill", "settings", "catalogue", "local services", "disk"}
 
@@ -127,6 +129,17 @@ def test_a_service_that_is_wrong_ends_it_with_4(
     assert findings[check]["level"] == "problem"
     assert message in findings[check]["message"]
     assert findings[check]["what_to_do"]
+
+
+def test_a_store_that_is_silent_is_not_waited_for_as_by_who_uploads(
+    monkeypatch: pytest.MonkeyPatch, no_settings: Path
+) -> None:
+    monkeypatch.setattr(store_checks, "HURRIED", Patience(tries=2, seconds=0.2))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        endpoint = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        s3 = S3Settings.model_validate({"endpoint_url": endpoint, "access_key_id": "a", "secret_access_key": "b"})
+        (found,) = store_checks.check_store(Settings(s3=s3))
+    assert (found.level, "does not answer" in found.message) == ("problem", True)
 
 
 def test_a_name_that_is_no_setting_is_told_with_the_one_that_was_meant(monkeypatch: pytest.MonkeyPatch) -> None:
