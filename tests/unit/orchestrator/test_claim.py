@@ -126,7 +126,7 @@ def race(names: str, order: list[int], kills: Mapping[int, int]) -> tuple[Store,
     return store, won
 
 
-@settings(max_examples=400)
+@settings(max_examples=250)
 @given(names=NAMES, order=ORDER, kills=KILLS)
 def test_an_id_is_never_taken_for_two_manifests(names: str, order: list[int], kills: dict[int, int]) -> None:
     store, won = race(names, order, kills)
@@ -135,7 +135,7 @@ def test_an_id_is_never_taken_for_two_manifests(names: str, order: list[int], ki
     assert winners <= set(store.owners)
 
 
-@settings(max_examples=200)
+@settings(max_examples=120)
 @given(names=NAMES, order=ORDER, kills=KILLS)
 def test_the_same_commands_again_make_it_the_id_of_one_of_them(
     names: str, order: list[int], kills: dict[int, int]
