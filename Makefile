@@ -36,7 +36,8 @@ $(READY): pyproject.toml constraints/cpu.txt
 demo: $(READY)  ## Render examples/demo.jsonl on this machine with all five pipelines, into demo-out/
 	@rm -rf demo-out
 	@$(BIN)/promptmill run examples/demo.jsonl --job-id $(DEMO_JOB) --data-dir .promptmill/demo --out demo-out
-	@echo && ls demo-out && echo && echo "The images are in $(CURDIR)/demo-out"
+	@$(BIN)/python examples/contact_sheet.py demo-out
+	@echo && ls demo-out && echo && echo "All on one sheet: $(CURDIR)/demo-out/sheet.png"
 
 test: $(READY)  ## Run all tests
 	@$(BIN)/pytest --quiet $(PYTEST) $(TESTS)

@@ -60,7 +60,7 @@ From left to right, row by row: {prompts}.
 `text_encoder` and `tokenizer`, as `models.training.export.open_pipeline` does. Weights are float16 in
 safetensors; {size:.1f} MB in all. All schedulers predict v and end in pure noise (`rescale_betas_zero_snr`,
 `timestep_spacing="trailing"`); give other samplers the same settings.
-The default guidance of {guidance:g} is a guess until the sweep below is measured.
+The default guidance is {guidance:g}.
 
 ## What they were trained on
 Scenes that a program draws: one to four of {shapes} in {colours}; places, sizes, "left of", "above", "in front

@@ -92,7 +92,7 @@ def condition(near: Tensor) -> Tensor:
 def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe: loop.Recipe = RECIPE) -> nn.Module:
     """Go on from a UNet of CHANNELS: `unet.widened` makes one from that of txt2img."""
     torch.manual_seed(recipe.seed)
-    known, process, near = txt2img.conditions(work, parts), unet.Diffusion(), maps(work)
+    known, process, near = txt2img.conditions(work, parts), unet.Diffusion(unet.NOISY_LATER), maps(work)
 
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
         chosen = data.draw_batch(rng, len(near), recipe.batch)

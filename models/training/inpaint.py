@@ -71,7 +71,7 @@ def masks(work: Path, count: int = COUNT) -> NDArray[np.bool_]:
 def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe: loop.Recipe = RECIPE) -> nn.Module:
     """Go on from a UNet of CHANNELS: `unet.widened` makes one from that of txt2img."""
     torch.manual_seed(recipe.seed)
-    known, process, areas = txt2img.conditions(work, parts), unet.Diffusion(), masks(work)
+    known, process, areas = txt2img.conditions(work, parts), unet.Diffusion(unet.NOISY_LATER), masks(work)
     left = data.cached(
         work / "data" / "left.npy",
         lambda: unet.encode(

@@ -66,7 +66,7 @@ def train(
 ) -> nn.Module:
     """Train from nothing, or from a UNet that knows something."""
     torch.manual_seed(recipe.seed)
-    known, process = conditions(work, parts), unet.Diffusion()
+    known, process = conditions(work, parts), unet.Diffusion(unet.NOISY if source is None else unet.NOISY_LATER)
 
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
         chosen = data.draw_batch(rng, len(known.latents), recipe.batch)

@@ -27,6 +27,9 @@ STEPS = 1000
 # them at 999, half at 850, nine tenths at 200. So the words are learned here, and most steps are drawn from here.
 LOST = 700
 NOISY = 0.6
+# Who knows the words has the outlines to learn, and they are settled where there is less noise: of 100 held-out prompts
+# 54 % of the shapes were right after 20,000 steps with NOISY, and 67 % after 4,500 more with this.
+NOISY_LATER = 0.4
 UNCONDITIONED = 0.12  # share of captions emptied, for classifier-free guidance (Ho & Salimans 2021)
 CHUNK = 250
 
