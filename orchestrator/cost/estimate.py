@@ -15,8 +15,8 @@ from schemas.job import Totals
 ASSUMED_BYTES = {"png": 1.8, "webp lossless": 1.3, "jpeg": 0.45, "webp": 0.25}
 PIECE_SECONDS = 30
 """A worker writes a piece at the end of a task, and after so much work."""
-# submission, claim, manifest, task table, job.json, metadata.parquet, summary.json
-_OBJECTS_OF_A_JOB = 7
+# submission, two claims, manifest, task table, job.json, metadata.parquet, summary.json
+_OBJECTS_OF_A_JOB = 8
 
 
 class Prices(Frozen):

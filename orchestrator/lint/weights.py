@@ -14,4 +14,8 @@ def weighted_text(field: str, text: str) -> Oddity | None:
     if "(" not in text and "<" not in text:
         return None
     found = _LOOKS.search(text)
-    return Oddity(field, f"{shorten(found[0])} is text here, unless the row has weighting: a1111", WEIGHTED) if found else None
+    return (
+        Oddity(field, f"{shorten(found[0])} is text here, unless the row has weighting: a1111", WEIGHTED)
+        if found
+        else None
+    )

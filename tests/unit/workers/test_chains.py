@@ -76,8 +76,9 @@ class StageWatch(FlatRoom):
 
 
 def run(mill: SmallMill, rows: list[PlannedRow], room: FlatRoom | None = None, **worker: Any) -> str:
-    active = open_job(mill, [rows])
-    return run_task(active.message("0", 0), mill.place(room, **worker))
+    active, place = open_job(mill, [rows]), mill.place(room, **worker)
+    mill.appear(place)
+    return run_task(active.message("0", 0), place)
 
 
 def line(mill: SmallMill, index: int = 0) -> ResultLine:
