@@ -4,7 +4,9 @@ Each asserts that it happened. What a user's machines would do by themselves (a 
 started again) is part of the fault; everything else is promptmill's to bring back.
 """
 
+import os
 import random
+import signal
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -77,6 +79,18 @@ def worker_termed(plant: Plant) -> None:
     plant.add_worker()
 
 
+def worker_termed_twice(plant: Plant) -> None:
+    """One whose pool child stands still cannot obey the first one."""
+    name = plant.any_worker()
+    plant.mill.pool_child(name).suspend()
+    for _ in range(2):
+        os.kill(plant.mill.pid(name), signal.SIGTERM)
+        time.sleep(2)
+    plant.mill.wait_for_exit(name)
+    plant.workers.remove(name)
+    plant.add_worker()
+
+
 def worker_stopped(plant: Plant) -> None:
     child = plant.mill.pool_child(plant.any_worker())
     child.suspend()
@@ -122,6 +136,23 @@ def redis_cut(plant: Plant) -> None:
 
 def redis_silent(plant: Plant) -> None:
     assert _soon(lambda: plant.mill.redis_proxy.silence() > 0)
+
+
+def redis_full(plant: Plant) -> None:
+    redis = plant.mill.redis
+    before = _refused_writes(redis)
+    redis.config_set("maxmemory", 1)
+    try:
+        _soon(lambda: _refused_writes(redis) > before or plant.mill.ended(plant.job), 60)
+        time.sleep(plant.dice.uniform(0.2, 3))
+    finally:
+        redis.config_set("maxmemory", 0)
+    assert _refused_writes(redis) > before or plant.mill.ended(plant.job), "nobody wrote"
+
+
+def _refused_writes(redis: "Redis") -> int:
+    found: dict[str, Any] = redis.info("errorstats")
+    return int(found.get("errorstat_OOM", {}).get("count", 0))
 
 
 def publish_reply_lost(plant: Plant) -> None:
@@ -207,6 +238,7 @@ FAULTS: tuple[Callable[[Plant], None], ...] = (
     worker_group_killed,
     pool_child_killed,
     worker_termed,
+    worker_termed_twice,
     worker_stopped,
     orchestrator_killed,
     second_orchestrator,
@@ -215,6 +247,7 @@ FAULTS: tuple[Callable[[Plant], None], ...] = (
     redis_clients_killed,
     redis_cut,
     redis_silent,
+    redis_full,
     publish_reply_lost,
     store_slow_down,
     store_errors,
