@@ -18,7 +18,7 @@ from models.training import captions, draw, scenes
 SIZE = 64  # side of a training picture, pixels
 LARGE = 4 * SIZE  # side of an upscaled picture
 TRAINING_SEED = 1
-COUNT = 40_000  # scenes
+COUNT = 80_000  # scenes
 CROPS = 8_000  # 64x64 pieces of pictures drawn at 256x256
 
 

@@ -85,6 +85,6 @@ def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe:
         clean, words, empty = known.batch(chosen)
         noised, steps, v = process.pose(clean, rng)
         given = torch.cat([noised, txt2img.floats(small[chosen]), txt2img.floats(left[chosen])], 1)
-        return unet.v_loss(model, given, steps, unet.dropped(words, empty, rng), v)
+        return process.loss(model, given, steps, unet.dropped(words, empty, steps, rng), v)
 
     return loop.fit(recipe, start, loss_of, work, compiled.compile_blocks)

@@ -28,6 +28,7 @@ from models.training import clip, depth, export, fine, inpaint, loop, record, to
 # Who goes on takes smaller steps: at the full rate (2e-3) the txt2img UNet's loss in the middle of the noise rose from
 # 0.150 to 0.170 in its first 150 steps, averaged weights and all.
 GOING_ON = 0.25
+GO_ON = ("decoder", "txt2img", "inpaint", "depth")
 STAGES = ("vae", "clip", "txt2img", "decoder", "inpaint", "fine", "upscale", "estimator", "depth")
 log = logging.getLogger("models.training")
 
@@ -41,7 +42,8 @@ class Workshop:
         self.done: dict[str, Any] = {} if source is None else export.open_standing(source)
 
     def _recipe(self, recipe: loop.Recipe) -> loop.Recipe:
-        rate = recipe.rate if self.source is None else recipe.rate * GOING_ON
+        goes_on = self.source is not None and recipe.name in GO_ON
+        rate = recipe.rate * GOING_ON if goes_on else recipe.rate
         return replace(recipe, steps=self.steps.get(recipe.name, recipe.steps), rate=rate)
 
     def _stage(self, name: str, make: Callable[[], object]) -> Any:
@@ -61,8 +63,14 @@ class Workshop:
 
     def decoder(self) -> AutoencoderKL:
         """The codec with the decoder trained on."""
-        recipe = self._recipe(vae.DECODER)
-        return self._stage("decoder", lambda: vae.train_decoder(self.work, copy.deepcopy(self.vae()), recipe))
+
+        def make() -> AutoencoderKL:
+            net = copy.deepcopy(self.drawn(list(self.done)))
+            clean = txt2img.conditions(self.work, self.parts()).latents
+            left = txt2img.finished(self.work, self.parts(), net)
+            return vae.train_decoder(self.work, copy.deepcopy(self.vae()), (clean, left), self._recipe(vae.DECODER))
+
+        return self._stage("decoder", make)
 
     def decoded(self, stages: Sequence[str]) -> AutoencoderKL:
         """The codec to ship."""

@@ -84,7 +84,7 @@ def train(work: Path, parts: txt2img.Parts, codec: AutoencoderKL, recipe: loop.R
         noise = torch.randn(seen.shape, generator=rng).to(seen.device)
         noised, steps, v = process.pose(clean, rng)
         given = torch.cat([noised, low.add_noise(seen, noise, level)], 1)
-        said = unet.dropped(words[torch.from_numpy(chosen // 3)], empty, rng)
-        return unet.v_loss(model, given, steps, said, v, class_labels=level)
+        said = unet.dropped(words[torch.from_numpy(chosen // 3)], empty, steps, rng)
+        return process.loss(model, given, steps, said, v, class_labels=level)
 
     return loop.fit(recipe, build(), loss_of, work, compiled.compile_blocks)

@@ -10,10 +10,12 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from models.training import compiled, data, loop
@@ -85,24 +87,25 @@ def train(work: Path, recipe: loop.Recipe = RECIPE) -> AutoencoderKL:
     return scaled(loop.fit(recipe, build(), loss_of, work), data.to_tensor(data.pictures(work)[:1000], loop.device()))
 
 
-def train_decoder(work: Path, codec: AutoencoderKL, recipe: loop.Recipe = DECODER) -> AutoencoderKL:
-    """Go on with the decoder alone: latents, and so the UNets that learn them meanwhile, stay as they are.
+def train_decoder(
+    work: Path, codec: AutoencoderKL, latents: tuple[NDArray[Any], NDArray[Any]], recipe: loop.Recipe = DECODER
+) -> AutoencoderKL:
+    """Go on with the decoder alone: latents, and so the UNets that have learned them, stay as they are.
 
-    Half of the batch gets latents with a little noise, because a UNet's latents are never quite clean.
+    Args:
+        latents: scaled, of the first training scenes: as encoded, and as a UNet leaves them, which is never quite
+            clean. Each is half of a batch.
     """
-    sample = _sample(work, recipe)
+    pictures = data.pictures(work)
     codec.encoder.requires_grad_(False)
     codec.quant_conv.requires_grad_(False)
 
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
-        true = sample(rng)
-        with torch.no_grad():
-            latents = codec.encode(true).latent_dist.mean
-            noise = torch.randn(latents.shape, generator=rng).to(true.device)
-            amount = 0.1 * torch.rand(len(true), 1, 1, 1, generator=rng).to(true.device)
-            amount[len(true) // 2 :] = 0
-            latents = latents + amount * noise / codec.config.scaling_factor
-        out: Tensor = model(loop.like(model, latents)).float()
+        chosen = [data.draw_batch(rng, len(kind), recipe.batch // 2) for kind in latents]
+        true = data.to_tensor(np.concatenate([pictures[k] for k in chosen]), loop.device())
+        held = np.concatenate([kind[k] for kind, k in zip(latents, chosen, strict=True)])
+        given = torch.from_numpy(held).to(loop.device()).float() / codec.config.scaling_factor
+        out: Tensor = model(loop.like(model, given)).float()
         loss: Tensor = reconstruction_loss(out, true) + SQUARED * (out - true).square().mean()
         return loss
 

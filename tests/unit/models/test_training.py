@@ -74,6 +74,21 @@ def test_more_than_half_of_the_steps_are_those_where_the_words_are_learned() -> 
     assert float(noised[last].std()) == pytest.approx(1.0, abs=0.2)
 
 
+def test_the_empty_prompt_is_learned_better_where_the_scene_is_seen() -> None:
+    rng = torch.Generator().manual_seed(0)
+    steps = torch.arange(1000)
+    said = unet.dropped(torch.ones(1000, 1, 1), torch.zeros(1, 1, 1), steps, rng)[:, 0, 0]
+    assert float(1 - said[: unet.SEEN].mean()) == pytest.approx(unet.UNCONDITIONED_SEEN, abs=0.06)
+    assert float(1 - said[unet.SEEN :].mean()) == pytest.approx(unet.UNCONDITIONED, abs=0.06)
+
+
+def test_the_noisy_steps_with_their_large_loss_do_not_drown_the_others() -> None:
+    weight = unet.Diffusion().weight
+    assert float(weight.mean()) == pytest.approx(1.0)
+    for step, usual in unet.USUAL.items():
+        assert float(weight[step] ** 2 * usual) == pytest.approx(float(weight[0] ** 2 * unet.USUAL[0]), rel=1e-3)
+
+
 def test_the_upscalers_codec_starts_where_the_other_is() -> None:
     torch.manual_seed(0)
     codec = vae.build().eval()
