@@ -45,6 +45,7 @@ def _configuration() -> dict[str, Any]:
         "broker_transport_options": TRANSPORT_OPTIONS,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
+        "broker_channel_error_retry": True,  # else a full Redis ends the worker that has just taken a message
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,  # with early acknowledgement a busy worker would reserve one more
         "worker_concurrency": 1,

@@ -1,13 +1,18 @@
 """Redis killed, emptied, cut off, silent, full, or with a lost reply: workers go on, and the job ends complete."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import pytest
 
+from schemas.queues import RENDER_QUEUE
 from tests.faults.fault_mill import FaultMill
 from tests.faults.jobs import prompts
 from tests.faults.rooms import SLOW_STEPS
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 PIECES = {"PROMPTMILL_WORKER__PIECE_SECONDS": "0.2"}
+ENDED = "ended with status"  # what a fleet says of a process that it starts again
 
 
 def working(mill: FaultMill, job: str, rows: int = 200) -> None:
@@ -89,11 +94,35 @@ def test_a_publish_whose_reply_is_lost_renders_nothing_twice(mill: FaultMill) ->
     finish(mill, "reply", again=0)
 
 
-def test_a_full_redis_stops_nobody_for_good(mill: FaultMill) -> None:
-    working(mill, "memory", rows=300)
+@contextmanager
+def full(mill: FaultMill) -> Iterator[None]:
+    """Redis takes no writes for the time of the block."""
     mill.redis.config_set("maxmemory", 1)
     try:
-        mill.until(lambda: "is full" in mill.log("w") and "is full" in mill.log("orchestrator"), what="refused writes")
+        yield
     finally:
         mill.redis.config_set("maxmemory", 0)
+
+
+def notices(mill: FaultMill, name: str) -> bool:
+    """Whether a worker was refused: at a write of its own, or of Celery's consumer."""
+    return any(words in mill.log(name) for words in ("is full", "used memory > 'maxmemory'"))
+
+
+def test_a_full_redis_stops_nobody_for_good(mill: FaultMill) -> None:
+    working(mill, "memory", rows=300)
+    with full(mill):
+        mill.until(lambda: notices(mill, "w") and "is full" in mill.log("orchestrator"), what="refused writes")
     finish(mill, "memory", rows=300)
+    assert ENDED not in mill.log("w")
+
+
+def test_a_worker_that_starts_at_a_full_redis_waits_for_room(mill: FaultMill) -> None:
+    mill.orchestrator()
+    mill.submit(prompts(60), "late")
+    mill.until(lambda: mill.redis.llen(RENDER_QUEUE) > 0, what="a message")
+    with full(mill):
+        mill.worker("w", **SLOW_STEPS, **PIECES)
+        mill.until(lambda: mill.log("w").count("Trying to reconnect") > 2, what="refused writes")
+    finish(mill, "late", rows=60)
+    assert ENDED not in mill.log("w")
