@@ -5,7 +5,7 @@ from typing import Any
 from celery import Celery
 
 from schemas.queues import RENDER_QUEUE
-from services.junk_proof import TRANSPORT
+from services.broker_transport import TRANSPORT
 from services.redis_client import SOCKET_SECONDS, tls_options
 from services.settings import Settings
 
@@ -45,7 +45,6 @@ def _configuration() -> dict[str, Any]:
         "broker_transport_options": TRANSPORT_OPTIONS,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        "broker_channel_error_retry": True,  # else a full Redis ends the worker that has just taken a message
         "worker_prefetch_multiplier": 1,
         "worker_disable_prefetch": True,  # with early acknowledgement a busy worker would reserve one more
         "worker_concurrency": 1,

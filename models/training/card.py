@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.training import data, export, record, render, txt2img
+from models.training import data, export, record, render
 from models.training.evaluate import MODELS
 from models.training.scenes import COLOURS, HELD_OUT_SHARE, SHAPES
 from models.training.train import STAGES
@@ -65,7 +65,7 @@ The default guidance is {guidance:g}.
 ## What they were trained on
 Scenes that a program draws: one to four of {shapes} in {colours}; places, sizes, "left of", "above", "in front
 of", counts; plain, gradient and striped backgrounds; several phrasings. No photograph, no person's drawing, no
-text from anywhere. {scenes:,} scenes ({unet:,} for the UNets). One in {held} combinations of object colour, shape
+text from anywhere. {scenes:,} scenes. One in {held} combinations of object colour, shape
 and background colour never occurs in training; all trials below use prompts with such a combination.
 
 | stage | steps | hours on one shared CPU core |
@@ -110,13 +110,17 @@ def write(models: Path, report: dict[str, dict[str, Any]]) -> None:
     """`MODEL_CARD.md` and `sheet.png` in the models' folder."""
     made = render.render(export.open_pipeline(models, "txt2img"), list(PROMPTS))
     render.sheet(made, 6, models / "sheet.png")
+    (models / "MODEL_CARD.md").write_text(text(models, report))
+
+
+def text(models: Path, report: dict[str, dict[str, Any]]) -> str:
+    """The card."""
     size = sum(p.stat().st_size for p in models.rglob("*.safetensors")) / 1e6
-    card = HEAD.format(
+    return HEAD.format(
         prompts="; ".join(f'"{p}"' for p in PROMPTS), side=data.SIZE, large=data.LARGE, size=size,
         guidance=render.GUIDANCE, shapes=", ".join(SHAPES), colours=", ".join(COLOURS), scenes=data.COUNT,
-        unet=txt2img.COUNT, held=HELD_OUT_SHARE, stages=_stages(models), figures=_figures(report),
+        held=HELD_OUT_SHARE, stages=_stages(models), figures=_figures(report),
     )  # fmt: skip
-    (models / "MODEL_CARD.md").write_text(card)
 
 
 def main() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import json
 from functools import lru_cache
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.training import captions, draw, scenes
 
@@ -36,6 +37,15 @@ def cached(path: Path, make: Any) -> NDArray[Any]:
         np.save(half, make())
         half.replace(path)
     return np.load(path, mmap_mode="r")  # type: ignore[no-any-return]
+
+
+def digest(*models: nn.Module) -> str:
+    """Eight letters that name weights: what is made with them is stored under it, and not taken for that of others."""
+    found = hashlib.sha256()
+    for model in models:
+        for tensor in model.state_dict().values():
+            found.update(tensor.detach().float().cpu().numpy().tobytes())
+    return found.hexdigest()[:8]
 
 
 def pictures(work: Path, count: int = COUNT) -> NDArray[np.uint8]:

@@ -73,7 +73,7 @@ def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe:
     torch.manual_seed(recipe.seed)
     known, process, areas = txt2img.conditions(work, parts), unet.Diffusion(unet.NOISY_LATER), masks(work)
     left = data.cached(
-        work / "data" / "left.npy",
+        work / "data" / f"left-{data.digest(parts.codec.encoder)}.npy",
         lambda: unet.encode(
             parts.codec, np.stack([without(p, m) for p, m in zip(data.pictures(work), areas, strict=False)])
         ),

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from models.training import loop
 
 NAME = "training.json"
+BEGUN = "source.json"  # in a work folder
 Spent = dict[str, dict[str, float]]
 
 
@@ -28,10 +29,27 @@ def _here(work: Path, stages: Sequence[str]) -> Spent:
     return found
 
 
-def write(models: Path, work: Path, stages: Sequence[str], source: Path | None) -> None:
-    """Write the sum of this training and of the one that it went on from."""
-    sums = read(source) if source is not None else {}
+def begin(work: Path, source: Path | None, models: str | None) -> None:
+    """Note in a work folder what its training goes on from: the models at `source`, of which `models` is the digest.
+
+    Raises:
+        ValueError: the folder holds a training that went on from others; its checkpoints would be taken for this one.
+    """
+    path = work / BEGUN
+    if path.exists():
+        if json.loads(path.read_text())["models"] != models:
+            raise ValueError(f"{work} holds a training that went on from other models than {source}: name a new folder")
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    spent = read(source) if source is not None else {}
+    path.write_text(json.dumps({"models": models, "spent": spent}, indent=2) + "\n")
+
+
+def write(models: Path, work: Path, stages: Sequence[str], going_on: Collection[str]) -> None:
+    """Write what all stages took; of those `going_on` from earlier models, with what these had taken."""
+    earlier: Spent = json.loads((work / BEGUN).read_text())["spent"]
+    sums = dict(earlier)
     for stage, more in _here(work, stages).items():
-        before = sums.get(stage, {"steps": 0, "hours": 0.0})
-        sums[stage] = {k: round(before[k] + more[k], 2) for k in more}
+        before = earlier.get(stage) if stage in going_on else None
+        sums[stage] = {k: round(more[k] + (before[k] if before else 0), 2) for k in more}
     (models / NAME).write_text(json.dumps(sums, indent=2) + "\n")

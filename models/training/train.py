@@ -3,9 +3,11 @@
 The order: the codec, CLIP, then the UNets; each stage resumes from its last checkpoint in the work folder, and
 a stage that is done is only loaded. Stopping and starting again at any time is safe.
 
+The decoder goes on when txt2img is there: half of what it learns from are latents as that UNet leaves them.
+
 With `--from`, trained models go on: the codec, CLIP, the tokenizer and the depth estimator are taken as they are
 (the UNets know their latents and their words); the decoder and the UNets of txt2img, inpainting and depth start from
-what lies there.
+what lies there, the upscaler and its codec from nothing. A work folder serves one such source.
 """
 
 from __future__ import annotations
@@ -23,7 +25,21 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPModel, CLIPTokenizer, DPTForDepthEstimation
 
-from models.training import clip, depth, export, fine, inpaint, loop, record, tokenizer, txt2img, unet, upscale, vae
+from models.training import (
+    clip,
+    data,
+    depth,
+    export,
+    fine,
+    inpaint,
+    loop,
+    record,
+    tokenizer,
+    txt2img,
+    unet,
+    upscale,
+    vae,
+)
 
 # Who goes on takes smaller steps: at the full rate (2e-3) the txt2img UNet's loss in the middle of the noise rose from
 # 0.150 to 0.170 in its first 150 steps, averaged weights and all.
@@ -36,9 +52,20 @@ log = logging.getLogger("models.training")
 class Workshop:
     """The stages, each run at most once, on whose results the later ones stand."""
 
-    def __init__(self, work: Path, steps: dict[str, int] | None = None, source: Path | None = None) -> None:
-        """Everything is kept below the work folder; `steps` shortens or lengthens stages; `source`: see `--from`."""
-        self.work, self.steps, self.source = work, steps or {}, source
+    def __init__(
+        self,
+        work: Path,
+        stages: Sequence[str] = STAGES,
+        steps: dict[str, int] | None = None,
+        source: Path | None = None,
+    ) -> None:
+        """Everything is kept below the work folder; `steps` shortens or lengthens stages; `source`: see `--from`.
+
+        Raises:
+            ValueError: the work folder holds a training that went on from others.
+        """
+        self.work, self.stages, self.steps, self.source = work, stages, steps or {}, source
+        record.begin(work, source, None if source is None else data.digest(unet.opened(source / "base" / "unet")))
         self.done: dict[str, Any] = {} if source is None else export.open_standing(source)
 
     def _recipe(self, recipe: loop.Recipe) -> loop.Recipe:
@@ -65,16 +92,16 @@ class Workshop:
         """The codec with the decoder trained on."""
 
         def make() -> AutoencoderKL:
-            net = copy.deepcopy(self.drawn(list(self.done)))
+            net = copy.deepcopy(self.drawn())
             clean = txt2img.conditions(self.work, self.parts()).latents
             left = txt2img.finished(self.work, self.parts(), net)
             return vae.train_decoder(self.work, copy.deepcopy(self.vae()), (clean, left), self._recipe(vae.DECODER))
 
         return self._stage("decoder", make)
 
-    def decoded(self, stages: Sequence[str]) -> AutoencoderKL:
+    def decoded(self) -> AutoencoderKL:
         """The codec to ship."""
-        return self.decoder() if self.source is None or "decoder" in stages else self.vae()
+        return self.decoder() if self.source is None or "decoder" in self.stages else self.vae()
 
     def clip(self) -> CLIPModel:
         """Both towers."""
@@ -90,9 +117,9 @@ class Workshop:
         start = None if self.source is None else unet.opened(self.source / "base" / "unet")
         return self._stage("txt2img", lambda: txt2img.train(self.work, self.parts(), recipe, start))
 
-    def drawn(self, stages: Sequence[str]) -> UNet2DConditionModel:
+    def drawn(self) -> UNet2DConditionModel:
         """The txt2img UNet to ship."""
-        if self.source is None or "txt2img" in stages:
+        if self.source is None or "txt2img" in self.stages:
             return self.txt2img()
         return unet.opened(self.source / "base" / "unet")
 
@@ -137,26 +164,27 @@ def run(
     source: Path | None = None,
 ) -> None:
     """Train the stages, and write what is trained to `out` if given."""
-    shop = Workshop(work, steps, source)
-    for stage in stages:
+    shop = Workshop(work, stages, steps, source)
+    for stage in (name for name in STAGES if name in stages):
         getattr(shop, stage)()
     if out is not None:
-        _write(out, shop, stages)
+        _write(out, shop)
 
 
-def _write(out: Path, shop: Workshop, stages: Sequence[str]) -> None:
+def _write(out: Path, shop: Workshop) -> None:
     """Export what the stages trained; what they did not is that of the source."""
+    stages = shop.stages
     if shop.source is not None and shop.source.resolve() != out.resolve():
         shutil.copytree(shop.source, out, dirs_exist_ok=True)
     if shop.source is None or {"txt2img", "decoder"} & set(stages):
-        export.export_base(out, shop.decoded(stages), shop.clip(), shop.tokenizer(), shop.drawn(stages))
+        export.export_base(out, shop.decoded(), shop.clip(), shop.tokenizer(), shop.drawn())
     if "inpaint" in stages:
         export.export_own(out, "inpaint", shop.inpaint())
     if "upscale" in stages:
         export.export_own(out, "upscale", shop.upscale(), vae=shop.fine())
     if "depth" in stages:
         export.export_own(out, "depth", shop.depth(), depth_estimator=shop.estimator())
-    record.write(out, shop.work, STAGES, shop.source)
+    record.write(out, shop.work, STAGES, GO_ON if shop.source is not None else ())
 
 
 def _steps(words: str) -> tuple[str, int]:

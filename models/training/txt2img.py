@@ -52,9 +52,12 @@ def floats(array: NDArray[Any]) -> Tensor:
 def conditions(work: Path, parts: Parts) -> Conditions:
     """Latents and text states of all training scenes, made once."""
     folder = work / "data"
-    latents = data.cached(folder / f"latents-{data.COUNT}.npy", lambda: unet.encode(parts.codec, data.pictures(work)))
+    codec, text = data.digest(parts.codec.encoder), data.digest(parts.text.text_model)
+    latents = data.cached(
+        folder / f"latents-{data.COUNT}-{codec}.npy", lambda: unet.encode(parts.codec, data.pictures(work))
+    )
     words = data.cached(
-        folder / f"states-{data.COUNT}.npy",
+        folder / f"states-{data.COUNT}-{text}.npy",
         lambda: unet.states(parts.text, parts.tokenizer, data.caption_list(work)),
     )
     return Conditions(latents, words, unet.states(parts.text, parts.tokenizer, [""]))
@@ -83,9 +86,8 @@ def finished(work: Path, parts: Parts, net: UNet2DConditionModel, count: int = F
             x = schedule.step(without + guidance * (with_words - without), step, x).prev_sample
         return x.cpu().numpy().astype(np.float16)  # type: ignore[no-any-return]
 
-    return data.cached(
-        work / "data" / "finished.npy", lambda: np.concatenate([sampled(k) for k in range(0, count, BATCH)])
-    )
+    path = work / "data" / f"finished-{count}-{data.digest(net)}.npy"
+    return data.cached(path, lambda: np.concatenate([sampled(k) for k in range(0, count, BATCH)]))
 
 
 def train(

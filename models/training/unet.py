@@ -35,8 +35,9 @@ UNCONDITIONED = 0.12  # share of captions emptied, for classifier-free guidance 
 # So that answer is learned better there.
 SEEN = 500
 UNCONDITIONED_SEEN = 0.35
-# Step -> a trained UNet's usual loss there, in hundredths. An example counts by one over its root, or the noisy steps,
-# of which nobody can say more, drown the outlines. (Karras et al. 2024 weigh by one over the loss itself.)
+# Step -> the loss of a trained txt2img UNet there, in hundredths. An example counts by one over its root: most of the
+# loss at noisy steps nobody can learn away, and it drowns that of the outlines. (Karras et al. 2024 weigh by one over
+# the loss itself.)
 USUAL = {
     0: 6.0, 50: 3.8, 100: 2.9, 200: 2.4, 300: 2.4, 400: 2.9, 500: 3.5, 600: 5.3, 700: 8.5, 800: 14.2, 900: 16.9, 999: 18
 }  # fmt: skip
@@ -125,13 +126,14 @@ def states(text: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str]) -> ND
 class Diffusion:
     """The forward process: noised latents and the v that they should lead to."""
 
-    def __init__(self, noisy: float = NOISY) -> None:
-        """Read the schedule once; `noisy` is the share of steps from LOST on."""
+    def __init__(self, noisy: float = NOISY, *, weighted: bool = True) -> None:
+        """Read the schedule once; `noisy` is the share of steps from LOST on; `weighted`: by USUAL."""
         self.noisy = noisy
         alpha = scheduler().alphas_cumprod.to(loop.device())
         self.signal, self.noise = alpha.sqrt(), (1 - alpha).sqrt()
         usual = np.interp(np.arange(STEPS), list(USUAL), list(USUAL.values()))
-        self.weight = torch.from_numpy(usual**-0.5 / (usual**-0.5).mean()).float().to(loop.device())
+        weight = usual**-0.5 / (usual**-0.5).mean() if weighted else np.ones(STEPS)
+        self.weight = torch.from_numpy(weight).float().to(loop.device())
 
     def _steps(self, count: int, rng: torch.Generator) -> Tensor:
         """Steps spread evenly over their distribution: a batch sees all of it (Kingma et al. 2021)."""
@@ -154,8 +156,10 @@ class Diffusion:
         return (self.weight[steps] * (out.float() - v).square().mean((1, 2, 3))).mean()
 
 
-def dropped(words: Tensor, empty: Tensor, steps: Tensor, rng: torch.Generator) -> Tensor:
-    """The text states (n, 77, d) with some replaced by those of the empty prompt."""
-    share = torch.where(steps < SEEN, UNCONDITIONED_SEEN, UNCONDITIONED)
+def dropped(
+    words: Tensor, empty: Tensor, steps: Tensor, rng: torch.Generator, seen: float = UNCONDITIONED_SEEN
+) -> Tensor:
+    """The text states (n, 77, d) with some replaced by those of the empty prompt; below SEEN the share is `seen`."""
+    share = torch.where(steps < SEEN, seen, UNCONDITIONED)
     gone = torch.rand(len(words), generator=rng).to(words.device) < share
     return torch.where(gone[:, None, None], empty, words)

@@ -70,8 +70,9 @@ def pieces(work: Path, count: int = COUNT) -> NDArray[np.uint8]:
 def train(work: Path, parts: txt2img.Parts, codec: AutoencoderKL, recipe: loop.Recipe = RECIPE) -> nn.Module:
     """Train from nothing, on the latents of its own codec (see fine.py)."""
     torch.manual_seed(recipe.seed)
-    large, process = pieces(work), unet.Diffusion(NOISY)
-    latents = data.cached(work / "data" / "piece-latents.npy", lambda: unet.encode(codec, large))
+    large, process = pieces(work), unet.Diffusion(NOISY, weighted=False)
+    place = work / "data" / f"piece-latents-{data.digest(codec.encoder)}.npy"
+    latents = data.cached(place, lambda: unet.encode(codec, large))
     small = data.cached(work / "data" / "piece-small.npy", lambda: shrunk(large))
     words = txt2img.floats(unet.states(parts.text, parts.tokenizer, data.caption_list(work)[: len(large) // 3]))
     empty = txt2img.floats(unet.states(parts.text, parts.tokenizer, [""]))
@@ -84,7 +85,7 @@ def train(work: Path, parts: txt2img.Parts, codec: AutoencoderKL, recipe: loop.R
         noise = torch.randn(seen.shape, generator=rng).to(seen.device)
         noised, steps, v = process.pose(clean, rng)
         given = torch.cat([noised, low.add_noise(seen, noise, level)], 1)
-        said = unet.dropped(words[torch.from_numpy(chosen // 3)], empty, steps, rng)
+        said = unet.dropped(words[torch.from_numpy(chosen // 3)], empty, steps, rng, seen=unet.UNCONDITIONED)
         return process.loss(model, given, steps, said, v, class_labels=level)
 
     return loop.fit(recipe, build(), loss_of, work, compiled.compile_blocks)

@@ -2,7 +2,8 @@
 
 Trained with L1 on pixels and on their differences along x and y (edges are what a viewer sees), and the
 usual slight pull of the latents to a normal distribution (Kingma & Welling 2014; Rombach et al. 2022).
-Pieces of 256x256 pictures are mixed in, because the upscaler decodes at that size.
+Pieces of 256x256 pictures are mixed in, so that it knows straight edges and wide areas too. Later the decoder alone
+goes on, on 64x64 pictures, with latents as a UNet leaves them.
 """
 
 from __future__ import annotations

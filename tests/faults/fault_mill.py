@@ -250,10 +250,12 @@ class FaultMill(Mill):
             return summary is not None and self.client.ledger.progress(job) is None
         return False
 
-    def steer(self, job: str, verb: Literal["pause", "resume", "cancel"]) -> None:
-        """Pause, resume or cancel, unless the job has ended meanwhile."""
+    def steer(self, job: str, verb: Literal["pause", "resume", "cancel"]) -> bool:
+        """Pause, resume or cancel. False where the job has ended meanwhile."""
         with suppress(JobConflict):
             getattr(self.client, verb)(job)
+            return True
+        return False
 
     def lease_token(self, job: str, member: str) -> str:
         """The token that holds a member's lease, or nothing."""

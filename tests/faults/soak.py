@@ -39,6 +39,8 @@ class Record:
     jobs: list[str] = field(default_factory=list)
     images: int = 0
     again: int = 0
+    cancelled: int = 0  # jobs
+    retried: int = 0
 
     def table(self) -> str:
         """One line for each fault."""
@@ -86,30 +88,34 @@ class Soak:
         mill.submit(rows, plant.job)
         mill.wait_for_lease(plant.job)
         watches: list[tuple[str, Recovery]] = []
+        cancelled = False
         while not mill.ended(plant.job) and time.monotonic() < end:
             self._break_something(watches)
-            if len(watches) == cancelled_after:
+            if len(watches) == cancelled_after and (cancelled := mill.steer(plant.job, "cancel")):
                 self._say("  job cancelled")
-                mill.steer(plant.job, "cancel")
+                self.book.cancelled += 1
             _until(lambda: mill.ended(plant.job), plant.dice.uniform(0.5, 2) * self._pause)
-        summary = self._check(expected)
-        if summary.state == "done" and summary.failed and plant.dice.random() < RETRIED:
+        summary = self._check(expected, cancelled=cancelled)
+        if summary.state == "done" and plant.dice.random() < RETRIED:
             self._say("  failed rows again")
             mill.client.retry(plant.job)
+            self.book.retried += 1
             self._break_something(watches)
-            summary = self._check(expected)
+            summary = self._check(expected, cancelled=False)
         self._note(watches)
         self._say(
             f"{plant.job}: invariant holds: {summary.done} done + {summary.failed} failed + {summary.cancelled} "
             f"cancelled = {summary.planned}; {len(watches)} faults, {time.monotonic() - started:.0f} s"
         )
 
-    def _check(self, expected: Counter[str]) -> Summary:
-        """Wait for the end of the job. Rows failed as they must, or were cancelled before."""
+    def _check(self, expected: Counter[str], *, cancelled: bool) -> Summary:
+        """Wait for the end of the job. Rows failed as they must; of a cancelled job only some had their turn."""
         job, mill = self.plant.job, self.plant.mill
         _until(lambda: mill.ended(job), JOB_SECONDS)
         summary = mill.check_invariant(job)
         failed = Counter(summary.failures)
+        if summary.state == "cancelled" and not cancelled:
+            raise AssertionError(f"{job}: nobody cancelled it")
         if failed != expected and not (summary.state == "cancelled" and failed <= expected):
             raise AssertionError(f"{job}: failed {summary.failures}, expected {dict(expected)}")
         return summary
@@ -183,6 +189,7 @@ def main() -> int:
         finally:
             print(soak.book.table(), flush=True)
         say(f"{len(soak.book.jobs)} jobs, {sum(soak.book.fired.values())} faults, {soak.book.images} images,")
+        say(f"{soak.book.cancelled} jobs cancelled on their way, {soak.book.retried} with their failed rows again,")
         say(f"{soak.book.again} renderings repeated; the invariant held for every job")
     return 0
 

@@ -12,6 +12,7 @@ from tests.faults.rooms import SLOW_STEPS
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 PIECES = {"PROMPTMILL_WORKER__PIECE_SECONDS": "0.2"}
+REFUSED = "used memory > 'maxmemory'"  # what Redis says
 ENDED = "ended with status"  # what a fleet says of a process that it starts again
 
 
@@ -104,16 +105,28 @@ def full(mill: FaultMill) -> Iterator[None]:
         mill.redis.config_set("maxmemory", 0)
 
 
-def notices(mill: FaultMill, name: str) -> bool:
-    """Whether a worker was refused: at a write of its own, or of Celery's consumer."""
-    return any(words in mill.log(name) for words in ("is full", "used memory > 'maxmemory'"))
-
-
 def test_a_full_redis_stops_nobody_for_good(mill: FaultMill) -> None:
     working(mill, "memory", rows=300)
     with full(mill):
-        mill.until(lambda: notices(mill, "w") and "is full" in mill.log("orchestrator"), what="refused writes")
+        mill.until(lambda: "is full" in mill.log("orchestrator"), what="refused writes of the orchestrator")
+        # At a write of the worker's own, or of Celery's consumer.
+        mill.until(lambda: "is full" in mill.log("w") or REFUSED in mill.log("w"), what="refused writes of the worker")
     finish(mill, "memory", rows=300)
+    assert ENDED not in mill.log("w")
+
+
+def test_a_worker_that_has_just_taken_a_message_from_a_full_redis_waits_for_room(mill: FaultMill) -> None:
+    mill.orchestrator()
+    mill.worker("w", **SLOW_STEPS, **PIECES)
+    mill.until(lambda: "ready." in mill.log("w"), what="a worker that waits for a message")
+    consumer = mill.worker_process("w")
+    consumer.suspend()
+    mill.submit(prompts(60), "taken")
+    mill.until(lambda: mill.redis.llen(RENDER_QUEUE) > 0, what="the message after the one that was handed to it")
+    with full(mill):
+        consumer.resume()
+        mill.until(lambda: REFUSED in mill.log("w"), what="the refused note of the message")
+    finish(mill, "taken", rows=60)
     assert ENDED not in mill.log("w")
 
 

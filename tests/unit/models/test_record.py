@@ -16,13 +16,22 @@ def _loss(model: "torch.nn.Module", step: int, rng: "torch.Generator") -> "torch
     return model(torch.randn(4, 3, generator=rng)).square().mean()
 
 
-def test_steps_and_hours_add_up(tmp_path: Path) -> None:
+def test_steps_and_hours_of_what_went_on_add_up_and_those_of_what_began_anew_do_not(tmp_path: Path) -> None:
     source, out, work = (tmp_path / name for name in ("source", "out", "work"))
     source.mkdir()
     out.mkdir()
     (source / record.NAME).write_text('{"line": {"steps": 40, "hours": 1.5}, "other": {"steps": 7, "hours": 2}}')
+    record.begin(work, source, "abc")
     loop.fit(RECIPE, torch.nn.Linear(3, 1), _loss, work)
-    record.write(out, work, ("line", "absent"), source)
-    assert record.read(out) == {"line": {"steps": 43, "hours": 1.5}, "other": {"steps": 7, "hours": 2}}
-    record.write(out, work, ("line", "absent"), None)
-    assert record.read(out) == {"line": {"steps": 3, "hours": 0.0}}
+    for _ in range(2):  # written again, it is the same
+        record.write(out, work, ("line", "absent"), going_on=["line"])
+        assert record.read(out) == {"line": {"steps": 43, "hours": 1.5}, "other": {"steps": 7, "hours": 2}}
+    record.write(out, work, ("line", "absent"), going_on=[])
+    assert record.read(out) == {"line": {"steps": 3, "hours": 0.0}, "other": {"steps": 7, "hours": 2}}
+
+
+def test_a_work_folder_is_not_used_for_a_training_from_other_models(tmp_path: Path) -> None:
+    record.begin(tmp_path, None, None)
+    record.begin(tmp_path, None, None)
+    with pytest.raises(ValueError, match="name a new folder"):
+        record.begin(tmp_path, tmp_path / "source", "abc")
