@@ -54,6 +54,6 @@ class SteadyTransport(redis.Transport):
             super().register_with_event_loop(connection, loop)  # type: ignore[no-untyped-call]
         except OutOfMemoryError:
             with suppress(Exception):  # nobody else would close it
-                self.close_connection(connection)
+                self.close_connection(connection)  # type: ignore[no-untyped-call]
             time.sleep(FULL_SECONDS)
             raise

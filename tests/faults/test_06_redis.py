@@ -106,11 +106,15 @@ def full(mill: FaultMill) -> Iterator[None]:
 
 
 def test_a_full_redis_stops_nobody_for_good(mill: FaultMill) -> None:
-    working(mill, "memory", rows=300)
+    mill.orchestrator()
+    mill.worker("w", **SLOW_STEPS, **PIECES)
+    mill.submit(prompts(300), "memory")
+    mill.wait_for_images("memory", 40)
+    at_work = mill.stop_at_work("w", "memory")
     with full(mill):
         mill.until(lambda: "is full" in mill.log("orchestrator"), what="refused writes of the orchestrator")
-        # At a write of the worker's own, or of Celery's consumer.
-        mill.until(lambda: "is full" in mill.log("w") or REFUSED in mill.log("w"), what="refused writes of the worker")
+        at_work.resume()
+        mill.until(lambda: "is full" in mill.log("w"), what="refused writes of the task")
     finish(mill, "memory", rows=300)
     assert ENDED not in mill.log("w")
 

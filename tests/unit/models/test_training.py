@@ -107,7 +107,7 @@ def test_the_noisy_steps_with_their_large_loss_do_not_drown_the_others() -> None
                  for k in (steps >= unet.LOST, steps >= 0)]  # fmt: skip
         return parts[0] / parts[1]
 
-    assert share(unet.Diffusion(weighted=False)) > 0.65
+    assert share(unet.Diffusion(weighted=False)) > 0.6
     assert share(process) < 0.5
 
 
