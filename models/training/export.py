@@ -61,8 +61,13 @@ KINDS: dict[str, tuple[str, type[DiffusionPipeline]]] = {
 }
 
 
-def _halved(module: nn.Module) -> nn.Module:
-    return copy.deepcopy(module).to("cpu").half()
+def _save(module: nn.Module, folder: Path) -> None:
+    """In float16; without the path that it was once loaded from."""
+    copy.deepcopy(module).to("cpu").half().save_pretrained(folder)  # type: ignore[operator]
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    if config.pop("_name_or_path", None) is not None:
+        path.write_text(json.dumps(config, indent=2) + "\n")
 
 
 def _index(folder: Path, kind: type[DiffusionPipeline], entries: dict[str, Any]) -> None:
@@ -101,13 +106,13 @@ def export_base(out: Path, codec: nn.Module, model: CLIPModel, words: CLIPTokeni
     }
     entries |= {**UNUSED, "feature_extractor": [None, None], "requires_safety_checker": False}
     _index(base, StableDiffusionPipeline, entries)
-    _halved(codec).save_pretrained(base / "vae")  # type: ignore[operator]
-    _halved(text_tower(model)).save_pretrained(base / "text_encoder")  # type: ignore[operator]
+    _save(codec, base / "vae")
+    _save(text_tower(model), base / "text_encoder")
     _loads_as_float32(base / "text_encoder")
     words.save_pretrained(base / "tokenizer")
-    _halved(net).save_pretrained(base / "unet")  # type: ignore[operator]
+    _save(net, base / "unet")
     unet.scheduler().save_pretrained(base / "scheduler")
-    _halved(model).save_pretrained(out / "clip")  # type: ignore[operator]
+    _save(model, out / "clip")
     _loads_as_float32(out / "clip")
     words.save_pretrained(out / "clip")
     side = {"height": data.SIZE, "width": data.SIZE}
@@ -129,10 +134,10 @@ def export_own(out: Path, name: str, net: nn.Module, **parts: nn.Module) -> None
         entries["max_noise_level"] = upscale.LEVELS
         upscale.low_scheduler().save_pretrained(folder / "low_res_scheduler")
     _index(folder, kind, entries)
-    _halved(net).save_pretrained(folder / "unet")  # type: ignore[operator]
+    _save(net, folder / "unet")
     unet.scheduler().save_pretrained(folder / "scheduler")
     for part, module in parts.items():
-        _halved(module).save_pretrained(folder / part)  # type: ignore[operator]
+        _save(module, folder / part)
     if "depth_estimator" in parts:
         _loads_as_float32(folder / "depth_estimator")
         depth.processor().save_pretrained(folder / "feature_extractor")

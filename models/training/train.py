@@ -43,7 +43,7 @@ from models.training import (
 
 # Who goes on takes smaller steps: at the full rate (2e-3) the txt2img UNet's loss in the middle of the noise rose from
 # 0.150 to 0.170 in its first 150 steps, averaged weights and all.
-GOING_ON = 0.25
+GOING_ON = 0.5
 GO_ON = ("decoder", "txt2img", "inpaint", "depth")
 STAGES = ("vae", "clip", "txt2img", "decoder", "inpaint", "fine", "upscale", "estimator", "depth")
 log = logging.getLogger("models.training")

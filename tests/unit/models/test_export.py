@@ -82,3 +82,8 @@ def test_training_goes_on_from_exported_models(exported: Path, tmp_path: Path) -
     start = unet.opened(exported / "base" / "unet")
     assert {(p.dtype, p.requires_grad) for p in start.parameters()} == {(torch.float32, True)}
     assert unet.widened(start, 9).conv_in.weight[:, :4].equal(start.conv_in.weight)
+
+
+def test_what_was_loaded_and_is_exported_again_says_nothing_of_where_it_lay(exported: Path, tmp_path: Path) -> None:
+    export.export_own(tmp_path, "inpaint", unet.opened(exported / "inpaint" / "unet"))
+    assert str(exported) not in (tmp_path / "inpaint" / "unet" / "config.json").read_text()
