@@ -19,7 +19,7 @@ from models.training.scenes import Scene, Thing
 RECIPE = loop.Recipe(
     "inpaint", steps=3_000, batch=32, rate=1e-3, warmup=100, averaging=0.998, seed=2, halved=True, muon=True
 )
-COUNT = 16_000  # scenes with a mask each
+COUNT = 24_000  # scenes with a mask each
 CHANNELS = 9
 
 

@@ -13,6 +13,10 @@ BEGUN = "source.json"  # in a work folder
 Spent = dict[str, dict[str, float]]
 
 
+class OtherTraining(ValueError):
+    """A work folder whose checkpoints are not those of this training."""
+
+
 def read(models: Path) -> Spent:
     """What lies beside the models; empty if nothing does."""
     path = models / NAME
@@ -33,12 +37,15 @@ def begin(work: Path, source: Path | None, models: str | None) -> None:
     """Note in a work folder what its training goes on from: the models at `source`, of which `models` is the digest.
 
     Raises:
-        ValueError: the folder holds a training that went on from others; its checkpoints would be taken for this one.
+        OtherTraining: the folder holds a training that went on from others; its checkpoints would be taken
+            for those of this one.
     """
     path = work / BEGUN
     if path.exists():
         if json.loads(path.read_text())["models"] != models:
-            raise ValueError(f"{work} holds a training that went on from other models than {source}: name a new folder")
+            raise OtherTraining(
+                f"{work} holds a training that went on from other models than {source}: name a new folder"
+            )
         return
     work.mkdir(parents=True, exist_ok=True)
     spent = read(source) if source is not None else {}

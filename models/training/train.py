@@ -62,7 +62,7 @@ class Workshop:
         """Everything is kept below the work folder; `steps` shortens or lengthens stages; `source`: see `--from`.
 
         Raises:
-            ValueError: the work folder holds a training that went on from others.
+            OtherTraining: the work folder holds a training that went on from others.
         """
         self.work, self.stages, self.steps, self.source = work, stages, steps or {}, source
         record.begin(work, source, None if source is None else data.digest(unet.opened(source / "base" / "unet")))
@@ -207,7 +207,10 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if said.threads:
         torch.set_num_threads(said.threads)
-    run(said.work, said.only or STAGES, said.out, dict(said.steps), said.source)
+    try:
+        run(said.work, said.only or STAGES, said.out, dict(said.steps), said.source)
+    except record.OtherTraining as error:
+        ask.error(str(error))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.training import fine, loop, tokenizer, unet, vae  # noqa: E402
+from models.training import clip, data, fine, loop, tokenizer, txt2img, unet, vae  # noqa: E402
 
 pytestmark = pytest.mark.engine
 RECIPE = loop.Recipe("line", steps=40, batch=4, rate=1e-2, warmup=5, low_precision=False)
@@ -109,6 +109,38 @@ def test_the_noisy_steps_with_their_large_loss_do_not_drown_the_others() -> None
 
     assert share(unet.Diffusion(weighted=False)) > 0.6
     assert share(process) < 0.5
+
+
+def test_latents_for_the_decoder_are_the_scenes_own_but_for_a_little(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.manual_seed(0)
+    rng = np.random.default_rng(0)
+    clean = rng.standard_normal((60, 4, 16, 16)).astype(np.float16)
+    words = rng.standard_normal((60, 77, clip.WIDTH)).astype(np.float16)
+    known = txt2img.Conditions(clean, words, words[:1])
+    monkeypatch.setattr(txt2img, "conditions", lambda work, parts: known)
+    parts = txt2img.Parts(None, None, None)  # type: ignore[arg-type]
+    found = txt2img.finished(tmp_path, parts, unet.build(), count=60)
+    assert found.shape == clean.shape
+    likeness = [np.corrcoef(a.ravel(), b.ravel())[0, 1] for a, b in zip(found, clean, strict=True)]
+    assert min(likeness) > 0.3
+    assert max(likeness) < 0.999
+    other = txt2img.finished(tmp_path, parts, unet.build(), count=60)
+    assert not np.array_equal(found, other), "what another UNet left was taken for its own"
+
+
+def test_the_decoder_goes_on_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    codec = vae.build()
+    before = {name: value.clone() for name, value in codec.state_dict().items()}
+    pictures = np.random.default_rng(0).integers(0, 256, (8, 64, 64, 3)).astype(np.uint8)
+    monkeypatch.setattr(data, "pictures", lambda work: pictures)
+    latents = unet.encode(codec.eval(), pictures)
+    recipe = replace(vae.DECODER, steps=2, batch=4, warmup=0, halved=False)
+    tuned = vae.train_decoder(tmp_path, codec, (latents, latents), recipe)
+    changed = {name.split(".")[0] for name, value in tuned.state_dict().items() if not torch.equal(value, before[name])}
+    assert changed == {"decoder", "post_quant_conv"}
 
 
 def test_the_upscalers_codec_starts_where_the_other_is() -> None:
