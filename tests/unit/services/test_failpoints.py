@@ -33,7 +33,8 @@ def test_without_the_variable_nothing_happens(monkeypatch: pytest.MonkeyPatch, f
 
 def test_another_point_is_none_of_its_business(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
     monkeypatch.setenv(VARIABLE, "b=kill")
-    failpoint("a")
+    failpoint("a")  # or this process would be gone
+    assert list(folder.iterdir()) == []
 
 
 @pytest.mark.parametrize("action", ["kill", "group"])

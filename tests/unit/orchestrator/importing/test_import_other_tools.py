@@ -179,6 +179,7 @@ def test_novelai(tmp_path: Path) -> None:
 
 def test_every_row_is_one_that_the_schema_takes(tmp_path: Path) -> None:
     rows, _ = imported(png(tmp_path / "ä b.png", parameters=INFOTEXT), png(tmp_path / "b.png", **comfy()))
+    assert len(rows) == 2
     for row in rows:
         ROW_ADAPTER.validate_python({"pipeline": "txt2img"} | {k: v for k, v in row.items() if k != "imported_from"})
 
