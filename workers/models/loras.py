@@ -30,6 +30,9 @@ class LoraLayers:
     def __init__(self) -> None:
         # Of each network what was put in, also where it had no layer for it. A network that left memory is forgotten.
         self._known: WeakKeyDictionary[Any, set[str]] = WeakKeyDictionary()
+        # Of each network what asked for gradients before peft froze it. Nobody computes any, but torch multiplies
+        # matrices in another order where a weight asks for them, and on some processors the last bit shows it.
+        self._asking: WeakKeyDictionary[Any, list[torch.nn.Parameter]] = WeakKeyDictionary()
 
     def put_in(self, pipe: Any, uses: Sequence[tuple[AdapterFile, float]]) -> None:
         """Make a pipeline's networks compute with these LoRAs, in this order, and no others.
@@ -51,18 +54,20 @@ class LoraLayers:
                 self.strip(network)
             raise
         for network in networks.values():
-            _weigh(network, [(file.key, weight) for file, weight in uses])
+            mine = [(file.key, weight) for file, weight in uses if file.key in names_in(network)]
+            self._ask(network, not mine)
+            _weigh(network, mine)
 
     def rest(self, pipe: Any) -> None:
         """Make a pipeline's networks compute as if there were no LoRAs."""
         for network in _networks(pipe).values():
-            if names_in(network):
-                for layer in _layers(network).values():
-                    layer.enable_adapters(False)
+            _weigh(network, [])
+            self._ask(network, True)
 
     def strip(self, network: Any) -> None:
         """Put a network's own layers back: the very objects that were there before."""
         self._known.pop(network, None)
+        self._ask(network, True)
         if not names_in(network):
             return
         for path, layer in _layers(network).items():
@@ -71,6 +76,10 @@ class LoraLayers:
         del network.peft_config
         network._hf_peft_config_loaded = False
 
+    def _ask(self, network: Any, gradients: bool) -> None:
+        for weight in self._asking.get(network, ()):
+            weight.requires_grad_(gradients)
+
     def _load(self, pipe: Any, networks: dict[str, Any], file: AdapterFile) -> None:
         missing = {name: network for name, network in networks.items() if file.key not in self._known.get(network, ())}
         if not missing:
@@ -78,6 +87,7 @@ class LoraLayers:
         try:
             found, alphas, metadata = _read(pipe, file)
             for name, network in missing.items():
+                self._asking.setdefault(network, [one for one in network.parameters() if one.requires_grad])
                 with warnings.catch_warnings():
                     # Several LoRAs in one network are what is meant.
                     warnings.filterwarnings("ignore", message="Already found a `peft_config` attribute")
@@ -110,15 +120,13 @@ def _layers(network: Any) -> dict[str, Any]:
 
 
 def _weigh(network: Any, weights: Sequence[tuple[str, float]]) -> None:
-    names = set(names_in(network))
-    mine = [(key, weight) for key, weight in weights if key in names]
-    if not names:
+    if not names_in(network):
         return
     for layer in _layers(network).values():
-        layer.enable_adapters(bool(mine))
-        if mine:
-            layer.set_adapter([key for key, _ in mine])
-            for key, weight in mine:
+        layer.enable_adapters(bool(weights))
+        if weights:
+            layer.set_adapter([key for key, _ in weights])
+            for key, weight in weights:
                 layer.set_scale(key, weight)
 
 
