@@ -97,8 +97,7 @@ def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe:
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
         chosen = data.draw_batch(rng, len(near), recipe.batch)
         clean, words, empty = known.batch(chosen)
-        noised, steps, v = process.pose(clean, rng)
-        given = torch.cat([noised, condition(txt2img.floats(near[chosen]))], 1)
-        return process.loss(model, given, steps, unet.dropped(words, empty, steps, rng), v)
+        posed, seen = process.pose(clean, rng), condition(txt2img.floats(near[chosen]))
+        return process.loss(model, posed, unet.dropped(words, empty, posed.steps, rng), seen)
 
     return loop.fit(recipe, start, loss_of, work, compiled.compile_blocks)

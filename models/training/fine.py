@@ -72,8 +72,7 @@ def train(work: Path, codec: AutoencoderKL, recipe: loop.Recipe = RECIPE) -> Aut
         side = true.shape[-1] // 4
         noise = torch.randn((len(true), LATENTS, side, side), generator=rng)
         out, pull = model(loop.like(model, true), loop.like(model, noise.to(true.device)))
-        error: Tensor = vae.reconstruction_loss(out, true) + vae.SQUARED * (out - true).square().mean()
-        return error + vae.LATENT_PULL * pull
+        return vae.picture_loss(out, true) + vae.LATENT_PULL * pull
 
     tuned = loop.fit(recipe, start, loss_of, work, compiled.compile_blocks)
     return vae.scaled(tuned.codec, data.to_tensor(pieces[:1000], loop.device()))  # type: ignore[arg-type]

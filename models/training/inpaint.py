@@ -13,7 +13,7 @@ from diffusers import UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.training import compiled, data, loop, txt2img, unet
+from models.training import compiled, data, loop, pixels, txt2img, unet, vae
 from models.training.scenes import Scene, Thing
 
 RECIPE = loop.Recipe(
@@ -69,9 +69,13 @@ def masks(work: Path, count: int = COUNT) -> NDArray[np.bool_]:
 
 
 def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe: loop.Recipe = RECIPE) -> nn.Module:
-    """Go on from a UNet of CHANNELS: `unet.widened` makes one from that of txt2img."""
+    """Go on from a UNet of CHANNELS: `unet.widened` makes one from that of txt2img.
+
+    Outside of the mask the picture is known, and what it looks like counts too; inside there are many right ones.
+    """
     torch.manual_seed(recipe.seed)
     known, process, areas = txt2img.conditions(work, parts), unet.Diffusion(unet.NOISY_LATER), masks(work)
+    pictures = data.pictures(work)
     left = data.cached(
         work / "data" / f"left-{data.digest(parts.codec.encoder)}.npy",
         lambda: unet.encode(
@@ -83,8 +87,12 @@ def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe:
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
         chosen = data.draw_batch(rng, len(areas), recipe.batch)
         clean, words, empty = known.batch(chosen)
-        noised, steps, v = process.pose(clean, rng)
-        given = torch.cat([noised, txt2img.floats(small[chosen]), txt2img.floats(left[chosen])], 1)
-        return process.loss(model, given, steps, unet.dropped(words, empty, steps, rng), v)
+        true, masked = data.to_tensor(pictures[chosen], loop.device()), txt2img.floats(areas[chosen])[:, None] > 0
+        posed = process.pose(clean, rng)
+        said = unet.dropped(words, empty, posed.steps, rng)
+        of_latents, drawn = model(posed, said, txt2img.floats(small[chosen]), txt2img.floats(left[chosen]))
+        of_pixels = vae.picture_loss(torch.where(masked, true, drawn), true)
+        return (process.weight[posed.steps] * of_latents).mean() + of_pixels
 
-    return loop.fit(recipe, start, loss_of, work, compiled.compile_blocks)
+    whole = pixels.Drawing(start, parts.codec, decoder_learns=False)
+    return loop.fit(recipe, whole, loss_of, work, compiled.compile_blocks).net  # type: ignore[return-value]

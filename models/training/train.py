@@ -7,7 +7,8 @@ The decoder goes on when txt2img is there: half of what it learns from are laten
 
 With `--from`, trained models go on: the codec, CLIP, the tokenizer and the depth estimator are taken as they are
 (the UNets know their latents and their words); the decoder and the UNets of txt2img, inpainting and depth start from
-what lies there, the upscaler and its codec from nothing. A work folder serves one such source.
+what lies there, and so does the upscaler in `--only pixels`; `--only upscale` trains it and its codec from nothing. A
+work folder serves one such source.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from torch import nn
 from transformers import CLIPModel, CLIPTokenizer, DPTForDepthEstimation
 
 from models.training import (
@@ -44,8 +46,8 @@ from models.training import (
 # Who goes on takes smaller steps: at the full rate (2e-3) the txt2img UNet's loss in the middle of the noise rose from
 # 0.150 to 0.170 in its first 150 steps, averaged weights and all.
 GOING_ON = 0.5
-GO_ON = ("decoder", "txt2img", "inpaint", "depth")
-STAGES = ("vae", "clip", "txt2img", "decoder", "inpaint", "fine", "upscale", "estimator", "depth")
+GO_ON = ("decoder", "txt2img", "inpaint", "pixels", "depth")
+STAGES = ("vae", "clip", "txt2img", "decoder", "inpaint", "fine", "upscale", "pixels", "estimator", "depth")
 log = logging.getLogger("models.training")
 
 
@@ -132,8 +134,8 @@ class Workshop:
     def inpaint(self) -> UNet2DConditionModel:
         """Nine channels in."""
         recipe = self._recipe(inpaint.RECIPE)
-        start = self._fork("inpaint", inpaint.CHANNELS)
-        return self._stage("inpaint", lambda: inpaint.train(self.work, self.parts(), start, recipe))
+        start, parts = self._fork("inpaint", inpaint.CHANNELS), replace(self.parts(), codec=self.decoded())
+        return self._stage("inpaint", lambda: inpaint.train(self.work, parts, start, recipe))
 
     def fine(self) -> AutoencoderKL:
         """The upscaler's codec."""
@@ -143,6 +145,18 @@ class Workshop:
         """Its own latents and three colours in, at 64x64."""
         recipe = self._recipe(upscale.RECIPE)
         return self._stage("upscale", lambda: upscale.train(self.work, self.parts(), self.fine(), recipe))
+
+    def pixels(self) -> tuple[UNet2DConditionModel, AutoencoderKL]:
+        """The upscaler to ship: its UNet, and its codec with the decoder trained on."""
+
+        def make() -> tuple[nn.Module, AutoencoderKL]:
+            if self.source is None or {"fine", "upscale"} & set(self.stages):
+                net, codec = self.upscale(), copy.deepcopy(self.fine())
+            else:
+                net, codec = export.open_upscaler(self.source)
+            return upscale.train_pixels(self.work, self.parts(), net, codec, self._recipe(upscale.PIXELS))
+
+        return self._stage("pixels", make)
 
     def estimator(self) -> DPTForDepthEstimation:
         """Pictures to nearness."""
@@ -180,8 +194,9 @@ def _write(out: Path, shop: Workshop) -> None:
         export.export_base(out, shop.decoded(), shop.clip(), shop.tokenizer(), shop.drawn())
     if "inpaint" in stages:
         export.export_own(out, "inpaint", shop.inpaint())
-    if "upscale" in stages:
-        export.export_own(out, "upscale", shop.upscale(), vae=shop.fine())
+    if {"upscale", "pixels"} & set(stages):
+        net, codec = shop.pixels() if "pixels" in stages else (shop.upscale(), shop.fine())
+        export.export_own(out, "upscale", net, vae=codec)
     if "depth" in stages:
         export.export_own(out, "depth", shop.depth(), depth_estimator=shop.estimator())
     record.write(out, shop.work, STAGES, GO_ON if shop.source is not None else ())

@@ -100,7 +100,7 @@ def train(
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
         chosen = data.draw_batch(rng, len(known.latents), recipe.batch)
         clean, words, empty = known.batch(chosen)
-        noised, steps, v = process.pose(clean, rng)
-        return process.loss(model, noised, steps, unet.dropped(words, empty, steps, rng), v)
+        posed = process.pose(clean, rng)
+        return process.loss(model, posed, unet.dropped(words, empty, posed.steps, rng))
 
     return loop.fit(recipe, unet.build() if source is None else source, loss_of, work, compiled.compile_blocks)

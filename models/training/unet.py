@@ -8,6 +8,7 @@ ignore their captions.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -124,6 +125,22 @@ def states(text: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str]) -> ND
     return np.concatenate(parts)
 
 
+@dataclass(frozen=True)
+class Posed:
+    """What a UNet is asked: noised latents (n, c, h, w), their steps (n,), the v that it should find, and by how much
+    signal and noise (n, 1, 1, 1) they were mixed."""
+
+    noised: Tensor
+    steps: Tensor
+    v: Tensor
+    signal: Tensor
+    noise: Tensor
+
+    def clean_by(self, v: Tensor) -> Tensor:
+        """The clean latents, if this v is right."""
+        return self.signal * self.noised - self.noise * v
+
+
 class Diffusion:
     """The forward process: noised latents and the v that they should lead to."""
 
@@ -143,18 +160,22 @@ class Diffusion:
         found = torch.where(low < 1, low * LOST, LOST + high * (STEPS - LOST))
         return found.long().clamp_(0, STEPS - 1)
 
-    def pose(self, clean: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-        """(noised, steps, v) for clean latents (n, 4, h, w)."""
+    def pose(self, clean: Tensor, rng: torch.Generator) -> Posed:
+        """Noise clean latents (n, c, h, w)."""
         steps = self._steps(len(clean), rng).to(clean.device)
         noise = torch.randn(clean.shape, generator=rng).to(clean.device)
         a, b = self.signal[steps][:, None, None, None], self.noise[steps][:, None, None, None]
-        return a * clean + b * noise, steps, a * noise - b * clean
+        return Posed(a * clean + b * noise, steps, a * noise - b * clean, a, b)
 
-    def loss(self, model: nn.Module, noised: Tensor, steps: Tensor, words: Tensor, v: Tensor, **more: Tensor) -> Tensor:
-        """Weighted squared error of the predicted v; the model may be in lower precision than the rest."""
-        given = loop.like(model, noised)
-        out = model(given, steps, encoder_hidden_states=words.to(given.dtype), **more).sample
-        return (self.weight[steps] * (out.float() - v).square().mean((1, 2, 3))).mean()
+    def loss(self, model: nn.Module, posed: Posed, words: Tensor, *given: Tensor, **more: Tensor) -> Tensor:
+        """Weighted squared error of the predicted v; the model may be in lower precision than the rest.
+
+        Args:
+            given: further channels of the UNet's input, (n, c, h, w).
+        """
+        x = loop.like(model, torch.cat([posed.noised, *given], 1))
+        out = model(x, posed.steps, encoder_hidden_states=words.to(x.dtype), **more).sample
+        return (self.weight[posed.steps] * (out.float() - posed.v).square().mean((1, 2, 3))).mean()
 
 
 def dropped(

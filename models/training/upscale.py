@@ -2,7 +2,7 @@
 
 It sees the noised latents of the large picture and the small picture, itself a little noised; how much is
 told by a class embedding (the pipeline's `noise_level`; Ho et al. 2022, "Cascaded Diffusion Models"). It is
-local: trained on pieces of 128x128 pixels, used at any size.
+local: trained on pieces of 128x128 pixels, then on whole pictures by what they look like, used at any size.
 """
 
 from __future__ import annotations
@@ -15,15 +15,19 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.training import compiled, data, draw, fine, loop, txt2img, unet
+from models.training import compiled, data, draw, fine, loop, pixels, txt2img, unet, vae
 
 RECIPE = loop.Recipe(
     "upscale", steps=6_000, batch=12, rate=1e-3, warmup=150, averaging=0.998, seed=3, halved=True, muon=True
+)
+PIXELS = loop.Recipe(
+    "pixels", steps=3_000, batch=3, rate=5e-4, warmup=50, averaging=0.995, seed=8, halved=True, muon=True
 )
 NOISY = 0.3  # the small picture says what is where; edges are settled where there is little noise
 CHANNELS = fine.LATENTS + 3
 PIECE = 128  # side of a training piece of the large picture
 COUNT = 3_000  # pieces
+WHOLE = 1_500  # whole pictures
 LEVELS = 350  # noise levels that the pipeline allows
 
 
@@ -52,6 +56,13 @@ def shrunk(large: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return small
 
 
+def noised_small(small: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Small pictures (n, 3, h, w) with noise, and of which level (n,)."""
+    level = (LEVELS * torch.rand(len(small), generator=rng) ** 2).long().to(small.device)
+    noise = torch.randn(small.shape, generator=rng).to(small.device)
+    return low_scheduler().add_noise(small, noise, level), level  # type: ignore[arg-type]
+
+
 def pieces(work: Path, count: int = COUNT) -> NDArray[np.uint8]:
     """(count, 128, 128, 3) uint8: three pieces each of training scenes drawn at 256x256."""
 
@@ -76,16 +87,47 @@ def train(work: Path, parts: txt2img.Parts, codec: AutoencoderKL, recipe: loop.R
     small = data.cached(work / "data" / "piece-small.npy", lambda: shrunk(large))
     words = txt2img.floats(unet.states(parts.text, parts.tokenizer, data.caption_list(work)[: len(large) // 3]))
     empty = txt2img.floats(unet.states(parts.text, parts.tokenizer, [""]))
-    low = low_scheduler()
 
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
         chosen = data.draw_batch(rng, len(large), recipe.batch)
-        clean, seen = txt2img.floats(latents[chosen]), data.to_tensor(small[chosen], loop.device())
-        level = (LEVELS * torch.rand(len(chosen), generator=rng) ** 2).long().to(seen.device)
-        noise = torch.randn(seen.shape, generator=rng).to(seen.device)
-        noised, steps, v = process.pose(clean, rng)
-        given = torch.cat([noised, low.add_noise(seen, noise, level)], 1)
-        said = unet.dropped(words[torch.from_numpy(chosen // 3)], empty, steps, rng, seen=unet.UNCONDITIONED)
-        return process.loss(model, given, steps, said, v, class_labels=level)
+        seen, level = noised_small(data.to_tensor(small[chosen], loop.device()), rng)
+        posed = process.pose(txt2img.floats(latents[chosen]), rng)
+        said = unet.dropped(words[torch.from_numpy(chosen // 3)], empty, posed.steps, rng, seen=unet.UNCONDITIONED)
+        return process.loss(model, posed, said, seen, class_labels=level)
 
     return loop.fit(recipe, build(), loss_of, work, compiled.compile_blocks)
+
+
+def whole(work: Path, count: int = WHOLE) -> NDArray[np.uint8]:
+    """(count, 256, 256, 3) uint8: the first training scenes."""
+    return data.cached(
+        work / "data" / f"large-{count}.npy",
+        lambda: np.stack([draw.draw(scene, data.LARGE, 2) for scene in data.training_scenes(count)]),
+    )
+
+
+def train_pixels(
+    work: Path, parts: txt2img.Parts, net: nn.Module, codec: AutoencoderKL, recipe: loop.Recipe = PIXELS
+) -> tuple[nn.Module, AutoencoderKL]:
+    """Go on with the upscaler's UNet and the decoder of its codec together, on whole pictures.
+
+    Normalised layers see all of a picture: what was learned on pieces alone comes in another shade on whole ones.
+    """
+    torch.manual_seed(recipe.seed)
+    large, process = whole(work), unet.Diffusion(NOISY, weighted=False)
+    place = work / "data" / f"large-latents-{data.digest(codec.encoder)}.npy"
+    latents = data.cached(place, lambda: unet.encode(codec, large))
+    words = txt2img.floats(unet.states(parts.text, parts.tokenizer, data.caption_list(work)[: len(large)]))
+    empty = txt2img.floats(unet.states(parts.text, parts.tokenizer, [""]))
+
+    def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
+        chosen = data.draw_batch(rng, len(large), recipe.batch)
+        true = data.to_tensor(large[chosen], loop.device())
+        seen, level = noised_small(data.to_tensor(shrunk(large[chosen]), loop.device()), rng)
+        posed = process.pose(txt2img.floats(latents[chosen]), rng)
+        said = unet.dropped(words[torch.from_numpy(chosen)], empty, posed.steps, rng, seen=unet.UNCONDITIONED)
+        of_latents, pictures = model(posed, said, seen, class_labels=level)
+        return of_latents.mean() + vae.picture_loss(pictures, true)
+
+    tuned = loop.fit(recipe, pixels.Drawing(net, codec, decoder_learns=True), loss_of, work, compiled.compile_blocks)
+    return tuned.net, vae.with_decoder(codec, tuned.decoder)  # type: ignore[arg-type, return-value]

@@ -28,7 +28,7 @@ DECODER = loop.Recipe(
 LATENT_PULL = 1e-5
 SCALING = 0.08333  # StableDiffusionUpscalePipeline sets its codec to this, whatever was asked for
 CROP_SHARE = 0.2
-SQUARED = 4.0  # weight of the squared error, while the decoder is trained alone
+SQUARED = 4.0  # weight of the squared error, once the codec is good
 
 
 def build(latents: int = 4) -> AutoencoderKL:
@@ -57,6 +57,11 @@ def reconstruction_loss(out: Tensor, true: Tensor) -> Tensor:
     for a, b in zip(_edges(out), _edges(true), strict=True):
         loss = loss + (a - b).abs().mean()
     return loss
+
+
+def picture_loss(out: Tensor, true: Tensor) -> Tensor:
+    """The same, and the squared error, of which flat areas have the most."""
+    return reconstruction_loss(out, true) + SQUARED * (out - true).square().mean()
 
 
 def _sample(work: Path, recipe: loop.Recipe) -> Callable[[torch.Generator], Tensor]:
@@ -107,18 +112,12 @@ def train_decoder(
         held = np.concatenate([kind[k] for kind, k in zip(latents, chosen, strict=True)])
         given = torch.from_numpy(held).to(loop.device()).float() / codec.config.scaling_factor
         out: Tensor = model(loop.like(model, given)).float()
-        loss: Tensor = reconstruction_loss(out, true) + SQUARED * (out - true).square().mean()
-        return loss
+        return picture_loss(out, true)
 
-    part = _Decoder(codec)
-    tuned = loop.fit(recipe, part, loss_of, work, compiled.compile_blocks)
-    codec.decoder.load_state_dict(tuned.decoder.state_dict())  # type: ignore[union-attr]
-    codec.post_quant_conv.load_state_dict(tuned.first.state_dict())  # type: ignore[union-attr]
-    codec.requires_grad_(False).eval()
-    return codec
+    return with_decoder(codec, loop.fit(recipe, Decoder(codec), loss_of, work, compiled.compile_blocks))
 
 
-class _Decoder(nn.Module):
+class Decoder(nn.Module):
     """The half of the codec that goes on learning."""
 
     def __init__(self, codec: AutoencoderKL) -> None:
@@ -129,6 +128,13 @@ class _Decoder(nn.Module):
     def forward(self, latents: Tensor) -> Tensor:
         """Latents (n, 4, h, w) to pictures (n, 3, 4h, 4w)."""
         return self.decoder(self.first(latents))  # type: ignore[no-any-return]
+
+
+def with_decoder(codec: AutoencoderKL, part: nn.Module) -> AutoencoderKL:
+    """A codec, frozen, with a `Decoder` that has gone on learning put back."""
+    codec.decoder.load_state_dict(part.decoder.state_dict())  # type: ignore[union-attr]
+    codec.post_quant_conv.load_state_dict(part.first.state_dict())  # type: ignore[union-attr]
+    return codec.requires_grad_(False).eval()
 
 
 @torch.no_grad()

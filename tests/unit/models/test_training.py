@@ -68,7 +68,8 @@ def test_a_word_of_the_captions_is_one_token(tmp_path: Path) -> None:
 def test_more_than_half_of_the_steps_are_those_where_the_words_are_learned() -> None:
     rng = torch.Generator().manual_seed(0)
     clean = torch.zeros(1000, 4, 2, 2)
-    noised, steps, v = unet.Diffusion().pose(clean, rng)
+    posed = unet.Diffusion().pose(clean, rng)
+    noised, steps, v = posed.noised, posed.steps, posed.v
     assert int((steps >= unet.LOST).sum()) == pytest.approx(1000 * unet.NOISY, abs=2)
     assert {0, unet.STEPS - 1} <= set(steps.tolist())
     last = steps == unet.STEPS - 1
@@ -101,9 +102,12 @@ def test_the_noisy_steps_with_their_large_loss_do_not_drown_the_others() -> None
         def forward(self, given: "torch.Tensor", steps: "torch.Tensor", **more: object) -> SimpleNamespace:
             return SimpleNamespace(sample=torch.zeros_like(given))
 
+    def asked(k: "torch.Tensor") -> unet.Posed:
+        return unet.Posed(zeros[k], steps[k], v[k], zeros[k], zeros[k])
+
     def share(process: unet.Diffusion) -> float:
         """That of the steps in which the scene is lost."""
-        parts = [float(process.loss(Silent(), zeros[k], steps[k], zeros[k, :1, 0], v[k]) * k.sum())
+        parts = [float(process.loss(Silent(), asked(k), zeros[k, :1, 0]) * k.sum())
                  for k in (steps >= unet.LOST, steps >= 0)]  # fmt: skip
         return parts[0] / parts[1]
 

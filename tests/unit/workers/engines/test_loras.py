@@ -137,6 +137,28 @@ def test_rows_without_it_are_the_same_before_and_after(rendered: Callable[..., A
     assert (spoken != bare).any()
 
 
+def test_a_model_at_rest_computes_as_before_in_all_that_changes_bits(own_room: Any, slots: MakeSlots) -> None:
+    """On some processors matrices are multiplied in another order where no gradients are asked for."""
+
+    def asking() -> list[list[bool]]:
+        pipe = own_room._pool.get("tiny").model.pipelines["txt2img"]
+        own = [
+            [p for n, p in network.named_parameters() if "lora_" not in n] for network in (pipe.unet, pipe.text_encoder)
+        ]
+        return [[weight.requires_grad for weight in weights] for weights in own]
+
+    own_room.render(slots(steps=1), lambda: None)
+    before = asking()
+    assert any(map(any, before))
+    for names in (["unet"], ["unet", "text"], [f"copy-{number}" for number in range(MOST_HELD)], ["text"]):
+        for name in names:
+            own_room.render(slots(steps=1, loras=[{"name": name, "weight": 0.5}]), lambda: None)
+            assert asking() == before
+    with pytest.raises(ModelUnavailable):
+        own_room.render(slots(steps=1, loras=[{"name": "elsewhere"}]), lambda: None)
+    assert asking() == before
+
+
 def test_the_weight_counts_and_none_is_none(rendered: Callable[..., Any]) -> None:
     pictures = {w: rendered(loras=[{"name": "tiny-lora", "weight": w}]).tobytes() for w in (-1.0, 0.0, 0.4, 1.0)}
     assert len(set(pictures.values())) == 4
