@@ -90,9 +90,8 @@ def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe:
         true, masked = data.to_tensor(pictures[chosen], loop.device()), txt2img.floats(areas[chosen])[:, None] > 0
         posed = process.pose(clean, rng)
         said = unet.dropped(words, empty, posed.steps, rng)
-        of_latents, drawn = model(posed, said, txt2img.floats(small[chosen]), txt2img.floats(left[chosen]))
-        of_pixels = vae.picture_loss(torch.where(masked, true, drawn), true)
-        return (process.weight[posed.steps] * of_latents).mean() + of_pixels
+        v, drawn = model(posed, said, txt2img.floats(small[chosen]), txt2img.floats(left[chosen]))
+        return process.missed(v, posed) + vae.picture_loss(torch.where(masked, true, drawn), true)
 
     whole = pixels.Drawing(start, parts.codec, decoder_learns=False)
     return loop.fit(recipe, whole, loss_of, work, compiled.compile_blocks).net  # type: ignore[return-value]

@@ -25,9 +25,30 @@ class Drawing(nn.Module):
         self.decoder = vae.Decoder(codec).requires_grad_(decoder_learns)
         self.scaling = float(codec.config.scaling_factor)
 
-    def forward(self, posed: unet.Posed, said: Tensor, *given: Tensor, **more: Tensor) -> tuple[Tensor, Tensor]:
-        """(loss of v for each example, pictures (n, 3, h, w)); `given`: further channels of the UNet's input."""
+    def guess(self, posed: unet.Posed, said: Tensor, *given: Tensor, **more: Tensor) -> Tensor:
+        """v (n, c, h, w); `given`: further channels of the UNet's input."""
         x = loop.like(self, torch.cat([posed.noised, *given], 1))
-        out = self.net(x, posed.steps, encoder_hidden_states=said.to(x.dtype), **more).sample.float()
-        pictures = self.decoder(loop.like(self, posed.clean_by(out) / self.scaling))
-        return (out - posed.v).square().mean((1, 2, 3)), pictures.float()
+        out: Tensor = self.net(x, posed.steps, encoder_hidden_states=said.to(x.dtype), **more).sample.float()
+        return out
+
+    def forward(self, posed: unet.Posed, said: Tensor, *given: Tensor, **more: Tensor) -> tuple[Tensor, Tensor]:
+        """(v, the pictures (n, 3, h, w) that it leads to)."""
+        v = self.guess(posed, said, *given, **more)
+        return v, self.decoder(loop.like(self, posed.clean_by(v) / self.scaling)).float()
+
+
+@torch.no_grad()
+def sampled(
+    model: Drawing, process: unet.Diffusion, posed: unet.Posed, said: Tensor, *given: Tensor, **more: Tensor
+) -> unet.Posed:
+    """What sampling comes to at the same steps: from the same noise alone, in two steps by the UNet's own guesses.
+
+    Its `v` is that of what the UNet guessed; what it should have been is `posed`'s.
+    """
+    clean, noise = posed.clean_by(posed.v), posed.noise_by(posed.v)
+    last = torch.full_like(posed.steps, unet.STEPS - 1)
+    found = process.mix(clean, noise, last)
+    for steps in ((posed.steps + last) // 2, posed.steps):
+        v = model.guess(found, said, *given, **more)
+        found = process.mix(found.clean_by(v), found.noise_by(v), steps)
+    return found

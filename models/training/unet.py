@@ -140,6 +140,10 @@ class Posed:
         """The clean latents, if this v is right."""
         return self.signal * self.noised - self.noise * v
 
+    def noise_by(self, v: Tensor) -> Tensor:
+        """The noise, if this v is right."""
+        return self.noise * self.noised + self.signal * v
+
 
 class Diffusion:
     """The forward process: noised latents and the v that they should lead to."""
@@ -163,19 +167,26 @@ class Diffusion:
     def pose(self, clean: Tensor, rng: torch.Generator) -> Posed:
         """Noise clean latents (n, c, h, w)."""
         steps = self._steps(len(clean), rng).to(clean.device)
-        noise = torch.randn(clean.shape, generator=rng).to(clean.device)
+        return self.mix(clean, torch.randn(clean.shape, generator=rng).to(clean.device), steps)
+
+    def mix(self, clean: Tensor, noise: Tensor, steps: Tensor) -> Posed:
+        """Latents and noise (n, c, h, w) as they are at these steps (n,)."""
         a, b = self.signal[steps][:, None, None, None], self.noise[steps][:, None, None, None]
         return Posed(a * clean + b * noise, steps, a * noise - b * clean, a, b)
 
     def loss(self, model: nn.Module, posed: Posed, words: Tensor, *given: Tensor, **more: Tensor) -> Tensor:
-        """Weighted squared error of the predicted v; the model may be in lower precision than the rest.
+        """What the model misses v by, see `missed`; it may be in lower precision than the rest.
 
         Args:
             given: further channels of the UNet's input, (n, c, h, w).
         """
         x = loop.like(model, torch.cat([posed.noised, *given], 1))
         out = model(x, posed.steps, encoder_hidden_states=words.to(x.dtype), **more).sample
-        return (self.weight[posed.steps] * (out.float() - posed.v).square().mean((1, 2, 3))).mean()
+        return self.missed(out.float(), posed)
+
+    def missed(self, v: Tensor, posed: Posed) -> Tensor:
+        """Weighted squared error of a predicted v."""
+        return (self.weight[posed.steps] * (v - posed.v).square().mean((1, 2, 3))).mean()
 
 
 def dropped(

@@ -111,7 +111,9 @@ def train_pixels(
 ) -> tuple[nn.Module, AutoencoderKL]:
     """Go on with the upscaler's UNet and the decoder of its codec together, on whole pictures.
 
-    Normalised layers see all of a picture: what was learned on pieces alone comes in another shade on whole ones.
+    Normalised layers see all of a picture: what was learned on pieces alone comes in another shade on whole ones. Every
+    other batch is noised as in sampling: with true latents below the noise alone, one step of sampling gained 1.4 dB
+    while twenty, which stand on the UNet's own guesses, gained 0.2.
     """
     torch.manual_seed(recipe.seed)
     large, process = whole(work), unet.Diffusion(NOISY, weighted=False)
@@ -124,10 +126,13 @@ def train_pixels(
         chosen = data.draw_batch(rng, len(large), recipe.batch)
         true = data.to_tensor(large[chosen], loop.device())
         seen, level = noised_small(data.to_tensor(shrunk(large[chosen]), loop.device()), rng)
-        posed = process.pose(txt2img.floats(latents[chosen]), rng)
+        clean = txt2img.floats(latents[chosen])
+        posed = process.pose(clean, rng)
         said = unet.dropped(words[torch.from_numpy(chosen)], empty, posed.steps, rng, seen=unet.UNCONDITIONED)
-        of_latents, pictures = model(posed, said, seen, class_labels=level)
-        return of_latents.mean() + vae.picture_loss(pictures, true)
+        if step % 2:
+            posed = pixels.sampled(model, process, posed, said, seen, class_labels=level)  # type: ignore[arg-type]
+        v, pictures = model(posed, said, seen, class_labels=level)
+        return (posed.clean_by(v) - clean).square().mean() + vae.picture_loss(pictures, true)
 
     tuned = loop.fit(recipe, pixels.Drawing(net, codec, decoder_learns=True), loss_of, work, compiled.compile_blocks)
     return tuned.net, vae.with_decoder(codec, tuned.decoder)  # type: ignore[arg-type, return-value]

@@ -51,10 +51,37 @@ def test_a_unet_that_is_right_draws_what_the_codec_does(rng: "torch.Generator") 
 
     drawing = pixels.Drawing(Right(), codec, decoder_learns=False)
     with torch.no_grad():
-        loss, pictures = drawing(posed, torch.zeros(2, 77, clip.WIDTH), torch.zeros(2, 1, 16, 16))
+        v, pictures = drawing(posed, torch.zeros(2, 77, clip.WIDTH), torch.zeros(2, 1, 16, 16))
         expected = codec.decode(posed.clean_by(posed.v) / codec.config.scaling_factor).sample
-    assert torch.equal(loss, torch.zeros(2))
+    assert torch.equal(v, posed.v)
     assert torch.allclose(pictures, expected, atol=1e-5)
+
+
+class Guess(torch.nn.Module):
+    """Guesses that the clean latents are these."""
+
+    def __init__(self, clean: "torch.Tensor", process: unet.Diffusion) -> None:
+        super().__init__()
+        self.clean, self.process = clean, process
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, given: "torch.Tensor", steps: "torch.Tensor", **more: object) -> object:
+        a, b = self.process.signal[steps][:, None, None, None], self.process.noise[steps][:, None, None, None]
+        return type("Out", (), {"sample": (a * given - self.clean) / b})
+
+
+def test_sampled_latents_are_the_same_noise_over_what_the_unet_guesses(rng: "torch.Generator") -> None:
+    process = unet.Diffusion()
+    posed = process.pose(torch.randn(20, 4, 8, 8, generator=rng), rng)
+    noise, guessed = posed.noise_by(posed.v), torch.randn(20, 4, 8, 8, generator=rng)
+    said = torch.zeros(20, 77, clip.WIDTH)
+    right = pixels.Drawing(Guess(posed.clean_by(posed.v), process), vae.build(), decoder_learns=False)
+    found = pixels.sampled(right, process, posed, said)
+    assert torch.allclose(found.noised, posed.noised, atol=1e-3)
+    other = pixels.Drawing(Guess(guessed, process), vae.build(), decoder_learns=False)
+    found = pixels.sampled(other, process, posed, said)
+    assert torch.equal(found.steps, posed.steps)
+    assert torch.allclose(found.noised, process.mix(guessed, noise, posed.steps).noised, atol=1e-3)
 
 
 def test_the_upscaler_goes_on_with_its_decoder_and_its_latents_stay(
