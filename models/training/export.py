@@ -24,7 +24,6 @@ from diffusers import (
     StableDiffusionInpaintPipeline,
     StableDiffusionPipeline,
     StableDiffusionUpscalePipeline,
-    UNet2DConditionModel,
 )
 from torch import nn
 from transformers import (
@@ -162,16 +161,12 @@ def open_standing(out: Path) -> dict[str, Any]:
         "vae": AutoencoderKL.from_pretrained(out / "base" / "vae", local_files_only=True),
         "clip": CLIPModel.from_pretrained(out / "clip", local_files_only=True),
         "estimator": DPTForDepthEstimation.from_pretrained(out / "depth" / "depth_estimator", local_files_only=True),
+        "fine": AutoencoderKL.from_pretrained(out / "upscale" / "vae", local_files_only=True),
+        "upscale": unet.opened(out / "upscale" / "unet"),
     }
     for name, model in models.items():
         models[name] = model.float().requires_grad_(False).eval().to(loop.device())
     return {**models, "tokenizer": CLIPTokenizer.from_pretrained(out / "base" / "tokenizer", local_files_only=True)}
-
-
-def open_upscaler(out: Path) -> tuple[UNet2DConditionModel, AutoencoderKL]:
-    """The upscaler's UNet, to be trained on, and its codec, in float32."""
-    codec = AutoencoderKL.from_pretrained(out / "upscale" / "vae", local_files_only=True)
-    return unet.opened(out / "upscale" / "unet"), codec.float().requires_grad_(False).eval().to(loop.device())
 
 
 def open_schedule(out: Path) -> DDIMScheduler:

@@ -1,7 +1,8 @@
 """The upscaler's own codec: as small as the other, but with three times the latents, for edges of large pictures.
 
 What the upscaler can reach ends at its codec, and a bicubic enlargement of shapes is as good as four latents for each
-4x4 pixels are (32.7 dB both). It goes on from the other codec, on pieces of pictures drawn at 256x256 alone.
+4x4 pixels are (32.7 dB both). It goes on from the other codec, on pieces of pictures drawn at 256x256 alone; later its
+decoder goes on with the UNet (see `upscale.train_on_whole`).
 """
 
 from __future__ import annotations

@@ -13,7 +13,7 @@ from diffusers import UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.training import compiled, data, loop, pixels, txt2img, unet, vae
+from models.training import compiled, data, drawing, loop, txt2img, unet
 from models.training.scenes import Scene, Thing
 
 RECIPE = loop.Recipe(
@@ -72,15 +72,14 @@ def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe:
     """Go on from a UNet of CHANNELS: `unet.widened` makes one from that of txt2img.
 
     Outside of the mask the picture is known, and what it looks like counts too; inside there are many right ones.
+    Every other batch is of what sampling comes to, see `upscale.train_on_whole`.
     """
     torch.manual_seed(recipe.seed)
     known, process, areas = txt2img.conditions(work, parts), unet.Diffusion(unet.NOISY_LATER), masks(work)
     pictures = data.pictures(work)
     left = data.cached(
         work / "data" / f"left-{data.digest(parts.codec.encoder)}.npy",
-        lambda: unet.encode(
-            parts.codec, np.stack([without(p, m) for p, m in zip(data.pictures(work), areas, strict=False)])
-        ),
+        lambda: unet.encode(parts.codec, np.stack([without(p, m) for p, m in zip(pictures, areas, strict=False)])),
     )
     small = np.ascontiguousarray(areas[:, None, ::4, ::4])  # nearest, as the pipeline does
 
@@ -90,8 +89,13 @@ def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe:
         true, masked = data.to_tensor(pictures[chosen], loop.device()), txt2img.floats(areas[chosen])[:, None] > 0
         posed = process.pose(clean, rng)
         said = unet.dropped(words, empty, posed.steps, rng)
-        v, drawn = model(posed, said, txt2img.floats(small[chosen]), txt2img.floats(left[chosen]))
-        return process.missed(v, posed) + vae.picture_loss(torch.where(masked, true, drawn), true)
+        given = txt2img.floats(small[chosen]), txt2img.floats(left[chosen])
+        if step % 2:
+            posed = drawing.sampled(model, process, posed, said, *given)  # type: ignore[arg-type]
+        v, out = model(posed, said, *given)
+        of_pixels = drawing.pixel_loss(torch.where(masked, true, out), true)
+        # What sampling comes to in the mask may be another right picture: true latents are no target there.
+        return of_pixels if step % 2 else of_pixels + process.v_loss(v, posed)
 
-    whole = pixels.Drawing(start, parts.codec, decoder_learns=False)
-    return loop.fit(recipe, whole, loss_of, work, compiled.compile_blocks).net  # type: ignore[return-value]
+    model = drawing.Drawing(start, parts.codec, decoder_learns=False)
+    return loop.fit(recipe, model, loss_of, work, compiled.compile_blocks).net  # type: ignore[return-value]

@@ -16,9 +16,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from models.training import muon
+from models.training import data, muon
 
 BETAS = (0.9, 0.99)
+
+
+class OtherTraining(ValueError):
+    """A work folder whose checkpoints are not those of this training."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +52,7 @@ class Run:
     mean: nn.Module
     optimizer: torch.optim.AdamW
     twin: nn.Module
+    start: str  # digest of the weights that it began with
     step: int = 0
     seconds: float = 0.0
 
@@ -80,7 +85,11 @@ def _rate_at(recipe: Recipe, step: int) -> float:
 
 
 def _start(recipe: Recipe, model: nn.Module, folder: Path) -> Run:
-    """A fresh run, or the one whose checkpoint lies in the folder."""
+    """A fresh run, or the one whose checkpoint lies in the folder.
+
+    Raises:
+        OtherTraining: that one began with other weights.
+    """
     optimizer: torch.optim.AdamW
     if recipe.muon:
         optimizer = muon.muon(model, recipe.rate, BETAS, recipe.decay)
@@ -90,10 +99,14 @@ def _start(recipe: Recipe, model: nn.Module, folder: Path) -> Run:
     twin = model
     if recipe.halved:
         twin = copy.deepcopy(model).bfloat16().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    run = Run(model, mean, optimizer, twin)
+    run = Run(model, mean, optimizer, twin, data.digest(model))
     path = folder / "checkpoint.pt"
     if path.exists():
         held = torch.load(path, map_location=device(), weights_only=True)
+        if held.get("start") != run.start:
+            raise OtherTraining(
+                f"{path} is of a training that began with other weights: name a new work folder, or remove {folder}"
+            )
         model.load_state_dict(held["model"])
         mean.load_state_dict(held["mean"])
         optimizer.load_state_dict(held["optimizer"])
@@ -109,6 +122,7 @@ def _save(run: Run, folder: Path) -> None:
             "model": run.model.state_dict(),
             "mean": run.mean.state_dict(),
             "optimizer": run.optimizer.state_dict(),
+            "start": run.start,
             "step": run.step,
             "seconds": run.seconds,
         },
@@ -158,6 +172,9 @@ def fit(
     """Train (or go on training) and return the model with the averaged weights, in eval mode.
 
     `prepare` may change how (not what) the module computes that makes the gradients.
+
+    Raises:
+        OtherTraining: the work folder holds a training of this name that began with other weights.
     """
     folder = work / recipe.name
     folder.mkdir(parents=True, exist_ok=True)

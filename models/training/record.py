@@ -13,10 +13,6 @@ BEGUN = "source.json"  # in a work folder
 Spent = dict[str, dict[str, float]]
 
 
-class OtherTraining(ValueError):
-    """A work folder whose checkpoints are not those of this training."""
-
-
 def read(models: Path) -> Spent:
     """What lies beside the models; empty if nothing does."""
     path = models / NAME
@@ -43,7 +39,7 @@ def begin(work: Path, source: Path | None, models: str | None) -> None:
     path = work / BEGUN
     if path.exists():
         if json.loads(path.read_text())["models"] != models:
-            raise OtherTraining(
+            raise loop.OtherTraining(
                 f"{work} holds a training that went on from other models than {source}: name a new folder"
             )
         return

@@ -1,14 +1,15 @@
 """Train all built-in models: `python -m models.training.train --work DIR [--only vae] [--from DIR]`.
 
-The order: the codec, CLIP, then the UNets; each stage resumes from its last checkpoint in the work folder, and
-a stage that is done is only loaded. Stopping and starting again at any time is safe.
+The order: the codec, CLIP, the UNet of txt2img, the codec's decoder, inpainting, the upscaler (its codec, its UNet,
+then both on whole pictures), depth. Each stage resumes from its last checkpoint in the work folder, and a stage that is
+done is only loaded. Stopping and starting again at any time is safe.
 
 The decoder goes on when txt2img is there: half of what it learns from are latents as that UNet leaves them.
 
 With `--from`, trained models go on: the codec, CLIP, the tokenizer and the depth estimator are taken as they are
 (the UNets know their latents and their words); the decoder and the UNets of txt2img, inpainting and depth start from
-what lies there, and so does the upscaler in `--only pixels`; `--only upscale` trains it and its codec from nothing. A
-work folder serves one such source.
+what lies there. So does the upscaler with `--only whole`; its stages `fine` and `upscale` train it from nothing.
+A work folder serves one such source.
 """
 
 from __future__ import annotations
@@ -46,8 +47,9 @@ from models.training import (
 # Who goes on takes smaller steps: at the full rate (2e-3) the txt2img UNet's loss in the middle of the noise rose from
 # 0.150 to 0.170 in its first 150 steps, averaged weights and all.
 GOING_ON = 0.5
-GO_ON = ("decoder", "txt2img", "inpaint", "pixels", "depth")
-STAGES = ("vae", "clip", "txt2img", "decoder", "inpaint", "fine", "upscale", "pixels", "estimator", "depth")
+GO_ON = ("decoder", "txt2img", "inpaint", "whole", "depth")
+UPSCALER = ("fine", "upscale")  # what `whole` goes on from
+STAGES = ("vae", "clip", "txt2img", "decoder", "inpaint", "fine", "upscale", "whole", "estimator", "depth")
 log = logging.getLogger("models.training")
 
 
@@ -68,11 +70,16 @@ class Workshop:
         """
         self.work, self.stages, self.steps, self.source = work, stages, steps or {}, source
         record.begin(work, source, None if source is None else data.digest(unet.opened(source / "base" / "unet")))
-        self.done: dict[str, Any] = {} if source is None else export.open_standing(source)
+        self.done: dict[str, Any] = {}
+        self.going_on: tuple[str, ...] = ()
+        if source is not None:
+            self.done, self.going_on = export.open_standing(source), GO_ON
+            if set(UPSCALER) & set(stages):
+                self.done = {name: model for name, model in self.done.items() if name not in UPSCALER}
+                self.going_on = tuple(name for name in GO_ON if name != "whole")
 
     def _recipe(self, recipe: loop.Recipe) -> loop.Recipe:
-        goes_on = self.source is not None and recipe.name in GO_ON
-        rate = recipe.rate * GOING_ON if goes_on else recipe.rate
+        rate = recipe.rate * GOING_ON if recipe.name in self.going_on else recipe.rate
         return replace(recipe, steps=self.steps.get(recipe.name, recipe.steps), rate=rate)
 
     def _stage(self, name: str, make: Callable[[], object]) -> Any:
@@ -146,17 +153,15 @@ class Workshop:
         recipe = self._recipe(upscale.RECIPE)
         return self._stage("upscale", lambda: upscale.train(self.work, self.parts(), self.fine(), recipe))
 
-    def pixels(self) -> tuple[UNet2DConditionModel, AutoencoderKL]:
-        """The upscaler to ship: its UNet, and its codec with the decoder trained on."""
+    def whole(self) -> tuple[nn.Module, AutoencoderKL]:
+        """The upscaler once it knows whole pictures: its UNet, and its codec with the decoder trained on."""
+        recipe = self._recipe(upscale.ON_WHOLE)
 
         def make() -> tuple[nn.Module, AutoencoderKL]:
-            if self.source is None or {"fine", "upscale"} & set(self.stages):
-                net, codec = self.upscale(), copy.deepcopy(self.fine())
-            else:
-                net, codec = export.open_upscaler(self.source)
-            return upscale.train_pixels(self.work, self.parts(), net, codec, self._recipe(upscale.PIXELS))
+            net, codec = self.upscale(), copy.deepcopy(self.fine())
+            return upscale.train_on_whole(self.work, self.parts(), net, codec, recipe)
 
-        return self._stage("pixels", make)
+        return self._stage("whole", make)
 
     def estimator(self) -> DPTForDepthEstimation:
         """Pictures to nearness."""
@@ -194,12 +199,12 @@ def _write(out: Path, shop: Workshop) -> None:
         export.export_base(out, shop.decoded(), shop.clip(), shop.tokenizer(), shop.drawn())
     if "inpaint" in stages:
         export.export_own(out, "inpaint", shop.inpaint())
-    if {"upscale", "pixels"} & set(stages):
-        net, codec = shop.pixels() if "pixels" in stages else (shop.upscale(), shop.fine())
+    if {*UPSCALER, "whole"} & set(stages):
+        net, codec = shop.whole()
         export.export_own(out, "upscale", net, vae=codec)
     if "depth" in stages:
         export.export_own(out, "depth", shop.depth(), depth_estimator=shop.estimator())
-    record.write(out, shop.work, STAGES, GO_ON if shop.source is not None else ())
+    record.write(out, shop.work, STAGES, shop.going_on)
 
 
 def _steps(words: str) -> tuple[str, int]:
@@ -224,7 +229,7 @@ def main() -> None:
         torch.set_num_threads(said.threads)
     try:
         run(said.work, said.only or STAGES, said.out, dict(said.steps), said.source)
-    except record.OtherTraining as error:
+    except loop.OtherTraining as error:
         ask.error(str(error))
 
 

@@ -43,7 +43,7 @@ UNCONDITIONED_SEEN = 0.35
 USUAL = {
     0: 6.0, 50: 3.8, 100: 2.9, 200: 2.4, 300: 2.4, 400: 2.9, 500: 3.5, 600: 5.3, 700: 8.5, 800: 14.2, 900: 16.9, 999: 18
 }  # fmt: skip
-CHUNK = 250
+CHUNK = 250  # pictures of 64x64, or as many pixels, encoded at once
 
 
 def scheduler() -> DDIMScheduler:
@@ -101,11 +101,12 @@ def widened(source: UNet2DConditionModel, channels: int) -> UNet2DConditionModel
 
 @torch.no_grad()
 def encode(codec: AutoencoderKL, pictures: NDArray[np.uint8]) -> NDArray[np.float16]:
-    """(n, h, w, 3) uint8 to scaled latents (n, 4, h/4, w/4) float16: the mean of each."""
+    """(n, h, w, 3) uint8 to scaled latents (n, c, h/4, w/4) float16: the mean of each."""
     where = loop.device()
     parts = []
-    for start in range(0, len(pictures), CHUNK):
-        batch = data.to_tensor(pictures[start : start + CHUNK], where)
+    chunk = max(1, CHUNK * data.SIZE**2 // (pictures.shape[1] * pictures.shape[2]))
+    for start in range(0, len(pictures), chunk):
+        batch = data.to_tensor(pictures[start : start + chunk], where)
         with torch.autocast(where.type, torch.bfloat16):  # costs 0.3 % of the latents' deviation
             latents = codec.encode(batch).latent_dist.mean.float() * codec.config.scaling_factor
         parts.append(latents.cpu().numpy().astype(np.float16))
@@ -127,22 +128,35 @@ def states(text: CLIPModel, tokenizer: CLIPTokenizer, captions: list[str]) -> ND
 
 @dataclass(frozen=True)
 class Posed:
-    """What a UNet is asked: noised latents (n, c, h, w), their steps (n,), the v that it should find, and by how much
-    signal and noise (n, 1, 1, 1) they were mixed."""
+    """What a UNet is asked: noised latents (n, c, h, w), their steps (n,), the v that it should find, and the shares
+    (n, 1, 1, 1) of signal and noise in them."""
 
     noised: Tensor
     steps: Tensor
     v: Tensor
-    signal: Tensor
-    noise: Tensor
+    signal_share: Tensor
+    noise_share: Tensor
 
     def clean_by(self, v: Tensor) -> Tensor:
         """The clean latents, if this v is right."""
-        return self.signal * self.noised - self.noise * v
+        return self.signal_share * self.noised - self.noise_share * v
 
     def noise_by(self, v: Tensor) -> Tensor:
         """The noise, if this v is right."""
-        return self.noise * self.noised + self.signal * v
+        return self.noise_share * self.noised + self.signal_share * v
+
+
+def predicted(net: nn.Module, posed: Posed, words: Tensor, *given: Tensor, **more: Tensor) -> Tensor:
+    """The v (n, c, h, w) that a UNet finds, in float32 also if the UNet is in lower precision.
+
+    Args:
+        words: text states (n, 77, d).
+        given: further channels of the UNet's input, (n, c, h, w).
+        more: class labels.
+    """
+    x = loop.like(net, torch.cat([posed.noised, *given], 1))
+    out: Tensor = net(x, posed.steps, encoder_hidden_states=words.to(x.dtype), **more).sample
+    return out.float()
 
 
 class Diffusion:
@@ -175,16 +189,10 @@ class Diffusion:
         return Posed(a * clean + b * noise, steps, a * noise - b * clean, a, b)
 
     def loss(self, model: nn.Module, posed: Posed, words: Tensor, *given: Tensor, **more: Tensor) -> Tensor:
-        """What the model misses v by, see `missed`; it may be in lower precision than the rest.
+        """`v_loss` of what a UNet predicts; see `predicted`."""
+        return self.v_loss(predicted(model, posed, words, *given, **more), posed)
 
-        Args:
-            given: further channels of the UNet's input, (n, c, h, w).
-        """
-        x = loop.like(model, torch.cat([posed.noised, *given], 1))
-        out = model(x, posed.steps, encoder_hidden_states=words.to(x.dtype), **more).sample
-        return self.missed(out.float(), posed)
-
-    def missed(self, v: Tensor, posed: Posed) -> Tensor:
+    def v_loss(self, v: Tensor, posed: Posed) -> Tensor:
         """Weighted squared error of a predicted v."""
         return (self.weight[posed.steps] * (v - posed.v).square().mean((1, 2, 3))).mean()
 

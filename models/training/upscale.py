@@ -2,11 +2,12 @@
 
 It sees the noised latents of the large picture and the small picture, itself a little noised; how much is
 told by a class embedding (the pipeline's `noise_level`; Ho et al. 2022, "Cascaded Diffusion Models"). It is
-local: trained on pieces of 128x128 pixels, then on whole pictures by what they look like, used at any size.
+trained on pieces of 128x128 pixels, then on whole pictures by what they look like, used at any size.
 """
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,20 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from models.training import compiled, data, draw, fine, loop, pixels, txt2img, unet, vae
+from models.training import compiled, data, draw, drawing, fine, loop, txt2img, unet, vae
 
 RECIPE = loop.Recipe(
     "upscale", steps=6_000, batch=12, rate=1e-3, warmup=150, averaging=0.998, seed=3, halved=True, muon=True
 )
-PIXELS = loop.Recipe(
-    "pixels", steps=3_000, batch=3, rate=5e-4, warmup=50, averaging=0.995, seed=8, halved=True, muon=True
+ON_WHOLE = loop.Recipe(
+    "whole", steps=2_400, batch=3, rate=1e-3, warmup=50, averaging=0.995, seed=8, halved=True, muon=True
 )
 NOISY = 0.3  # the small picture says what is where; edges are settled where there is little noise
 CHANNELS = fine.LATENTS + 3
 PIECE = 128  # side of a training piece of the large picture
 COUNT = 3_000  # pieces
 WHOLE = 1_500  # whole pictures
+ANCHOR = 0.25  # weight of the latents where pixels count: enough to keep them those of the codec
 LEVELS = 350  # noise levels that the pipeline allows
 
 
@@ -58,7 +60,7 @@ def shrunk(large: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 def noised_small(small: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
     """Small pictures (n, 3, h, w) with noise, and of which level (n,)."""
-    level = (LEVELS * torch.rand(len(small), generator=rng) ** 2).long().to(small.device)
+    level = (LEVELS * torch.rand(len(small), generator=rng) ** 4).long().to(small.device)  # half of them below 22
     noise = torch.randn(small.shape, generator=rng).to(small.device)
     return low_scheduler().add_noise(small, noise, level), level  # type: ignore[arg-type]
 
@@ -78,6 +80,12 @@ def pieces(work: Path, count: int = COUNT) -> NDArray[np.uint8]:
     return data.cached(work / "data" / "pieces.npy", make)
 
 
+def _words(work: Path, parts: txt2img.Parts, count: int) -> tuple[Tensor, Tensor]:
+    """Text states (n, 77, d) of the first scenes' captions, and of the empty prompt."""
+    of = functools.partial(unet.states, parts.text, parts.tokenizer)
+    return txt2img.floats(of(data.caption_list(work)[:count])), txt2img.floats(of([""]))
+
+
 def train(work: Path, parts: txt2img.Parts, codec: AutoencoderKL, recipe: loop.Recipe = RECIPE) -> nn.Module:
     """Train from nothing, on the latents of its own codec (see fine.py)."""
     torch.manual_seed(recipe.seed)
@@ -85,8 +93,7 @@ def train(work: Path, parts: txt2img.Parts, codec: AutoencoderKL, recipe: loop.R
     place = work / "data" / f"piece-latents-{data.digest(codec.encoder)}.npy"
     latents = data.cached(place, lambda: unet.encode(codec, large))
     small = data.cached(work / "data" / "piece-small.npy", lambda: shrunk(large))
-    words = txt2img.floats(unet.states(parts.text, parts.tokenizer, data.caption_list(work)[: len(large) // 3]))
-    empty = txt2img.floats(unet.states(parts.text, parts.tokenizer, [""]))
+    words, empty = _words(work, parts, len(large) // 3)
 
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
         chosen = data.draw_batch(rng, len(large), recipe.batch)
@@ -106,21 +113,22 @@ def whole(work: Path, count: int = WHOLE) -> NDArray[np.uint8]:
     )
 
 
-def train_pixels(
-    work: Path, parts: txt2img.Parts, net: nn.Module, codec: AutoencoderKL, recipe: loop.Recipe = PIXELS
+def train_on_whole(
+    work: Path, parts: txt2img.Parts, net: nn.Module, codec: AutoencoderKL, recipe: loop.Recipe = ON_WHOLE
 ) -> tuple[nn.Module, AutoencoderKL]:
-    """Go on with the upscaler's UNet and the decoder of its codec together, on whole pictures.
+    """Go on with the upscaler's UNet and the decoder of its codec (in place) together, on whole pictures.
 
-    Normalised layers see all of a picture: what was learned on pieces alone comes in another shade on whole ones. Every
-    other batch is noised as in sampling: with true latents below the noise alone, one step of sampling gained 1.4 dB
-    while twenty, which stand on the UNet's own guesses, gained 0.2.
+    Normalised layers see all of a picture: what was learned on pieces alone comes in another shade on whole ones.
+
+    Trained on noised true latents alone, one step of sampling gained 1.4 dB, but twenty, which build on the UNet's own
+    guesses, 0.2 dB. So every other batch holds what sampling comes to; and the loss is that of the clean latents, as
+    the v that leads from a wrong guess to them grows without bound where there is little noise.
     """
     torch.manual_seed(recipe.seed)
     large, process = whole(work), unet.Diffusion(NOISY, weighted=False)
-    place = work / "data" / f"large-latents-{data.digest(codec.encoder)}.npy"
+    place = work / "data" / f"large-latents-{len(large)}-{data.digest(codec.encoder)}.npy"
     latents = data.cached(place, lambda: unet.encode(codec, large))
-    words = txt2img.floats(unet.states(parts.text, parts.tokenizer, data.caption_list(work)[: len(large)]))
-    empty = txt2img.floats(unet.states(parts.text, parts.tokenizer, [""]))
+    words, empty = _words(work, parts, len(large))
 
     def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
         chosen = data.draw_batch(rng, len(large), recipe.batch)
@@ -130,9 +138,9 @@ def train_pixels(
         posed = process.pose(clean, rng)
         said = unet.dropped(words[torch.from_numpy(chosen)], empty, posed.steps, rng, seen=unet.UNCONDITIONED)
         if step % 2:
-            posed = pixels.sampled(model, process, posed, said, seen, class_labels=level)  # type: ignore[arg-type]
+            posed = drawing.sampled(model, process, posed, said, seen, class_labels=level)  # type: ignore[arg-type]
         v, pictures = model(posed, said, seen, class_labels=level)
-        return (posed.clean_by(v) - clean).square().mean() + vae.picture_loss(pictures, true)
+        return ANCHOR * (posed.clean_by(v) - clean).square().mean() + drawing.pixel_loss(pictures, true)
 
-    tuned = loop.fit(recipe, pixels.Drawing(net, codec, decoder_learns=True), loss_of, work, compiled.compile_blocks)
+    tuned = loop.fit(recipe, drawing.Drawing(net, codec, decoder_learns=True), loss_of, work, compiled.compile_blocks)
     return tuned.net, vae.with_decoder(codec, tuned.decoder)  # type: ignore[arg-type, return-value]

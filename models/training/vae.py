@@ -59,9 +59,9 @@ def reconstruction_loss(out: Tensor, true: Tensor) -> Tensor:
     return loss
 
 
-def picture_loss(out: Tensor, true: Tensor) -> Tensor:
-    """The same, and the squared error, of which flat areas have the most."""
-    return reconstruction_loss(out, true) + SQUARED * (out - true).square().mean()
+def picture_loss(out: Tensor, true: Tensor, squared: float = SQUARED) -> Tensor:
+    """`reconstruction_loss`, and `squared` times the squared error, most of which lies in flat areas."""
+    return reconstruction_loss(out, true) + squared * (out - true).square().mean()
 
 
 def _sample(work: Path, recipe: loop.Recipe) -> Callable[[torch.Generator], Tensor]:
@@ -126,7 +126,7 @@ class Decoder(nn.Module):
         self.requires_grad_(True)
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Latents (n, 4, h, w) to pictures (n, 3, 4h, 4w)."""
+        """Latents (n, c, h, w) to pictures (n, 3, 4h, 4w)."""
         return self.decoder(self.first(latents))  # type: ignore[no-any-return]
 
 

@@ -55,30 +55,34 @@ class LoraLayers:
             raise
         for network in networks.values():
             mine = [(file.key, weight) for file, weight in uses if file.key in names_in(network)]
-            self._ask(network, not mine)
+            self._freeze(network, bool(mine))
             _weigh(network, mine)
 
     def rest(self, pipe: Any) -> None:
         """Make a pipeline's networks compute as if there were no LoRAs."""
         for network in _networks(pipe).values():
             _weigh(network, [])
-            self._ask(network, True)
+            self._freeze(network, False)
 
     def strip(self, network: Any) -> None:
         """Put a network's own layers back: the very objects that were there before."""
         self._known.pop(network, None)
-        self._ask(network, True)
-        if not names_in(network):
+        if network not in self._asking:
             return
+        self._freeze(network, False)
+        del self._asking[network]
+        # Also those of a LoRA that peft was in the middle of, which it does not tell of yet.
         for path, layer in _layers(network).items():
             parent, _, name = path.rpartition(".")
             setattr(network.get_submodule(parent), name, layer.get_base_layer())
-        del network.peft_config
+        if names_in(network):
+            del network.peft_config
         network._hf_peft_config_loaded = False
 
-    def _ask(self, network: Any, gradients: bool) -> None:
+    def _freeze(self, network: Any, frozen: bool) -> None:
+        """As plain diffusers leaves weights that LoRAs are added to, or as they were before."""
         for weight in self._asking.get(network, ()):
-            weight.requires_grad_(gradients)
+            weight.requires_grad_(not frozen)
 
     def _load(self, pipe: Any, networks: dict[str, Any], file: AdapterFile) -> None:
         missing = {name: network for name, network in networks.items() if file.key not in self._known.get(network, ())}

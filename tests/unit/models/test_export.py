@@ -73,11 +73,11 @@ def test_nothing_is_stored_twice_but_the_text_tower_and_the_upscaler_has_a_codec
 
 
 def test_training_goes_on_from_exported_models(exported: Path, tmp_path: Path) -> None:
-    shop = train.Workshop(tmp_path, source=exported)
+    shop = train.Workshop(tmp_path, ("whole",), source=exported)
     assert torch.equal(
         shop.vae().decoder.conv_in.weight, export.open_pipeline(exported, "txt2img").vae.decoder.conv_in.weight
     )
-    for model in (shop.vae(), shop.clip(), shop.estimator()):
+    for model in (shop.vae(), shop.clip(), shop.estimator(), shop.fine(), shop.upscale()):
         assert {(p.dtype, p.requires_grad) for p in model.parameters()} == {(torch.float32, False)}
     start = unet.opened(exported / "base" / "unet")
     assert {(p.dtype, p.requires_grad) for p in start.parameters()} == {(torch.float32, True)}

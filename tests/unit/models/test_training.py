@@ -45,6 +45,15 @@ def test_a_stopped_training_goes_on_where_it_was(tmp_path: Path) -> None:
     assert torch.equal(whole.weight, halves.weight)
 
 
+def test_a_checkpoint_is_not_taken_for_one_that_began_elsewhere(tmp_path: Path) -> None:
+    loop.fit(RECIPE, _line(), _loss, tmp_path)
+    other = _line()
+    torch.nn.init.zeros_(other.weight)
+    with pytest.raises(loop.OtherTraining, match="began with other weights: name a new work folder"):
+        loop.fit(replace(RECIPE, steps=50), other, _loss, tmp_path)
+    loop.fit(replace(RECIPE, steps=50), _line(), _loss, tmp_path)
+
+
 def test_losses_are_logged_and_fall(tmp_path: Path) -> None:
     loop.fit(replace(RECIPE, steps=300), _line(), _loss, tmp_path)
     lines = [json.loads(line) for line in (tmp_path / "line" / "log.jsonl").read_text().splitlines()]

@@ -7,6 +7,7 @@ was 4: mottled, and in another shade. For latents that is little, and the square
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import torch
 from diffusers import AutoencoderKL
@@ -14,12 +15,14 @@ from torch import Tensor, nn
 
 from models.training import loop, unet, vae
 
+SQUARED = 40.0  # weight of the pixels' squared error
+
 
 class Drawing(nn.Module):
     """A UNet and the decoder that its latents are for."""
 
     def __init__(self, net: nn.Module, codec: AutoencoderKL, *, decoder_learns: bool) -> None:
-        """Both are copies; `decoder_learns`: or is it only looked through."""
+        """Copies both. Unless `decoder_learns`, gradients only pass through the decoder."""
         super().__init__()
         self.net = copy.deepcopy(net).requires_grad_(True)
         self.decoder = vae.Decoder(codec).requires_grad_(decoder_learns)
@@ -27,9 +30,7 @@ class Drawing(nn.Module):
 
     def guess(self, posed: unet.Posed, said: Tensor, *given: Tensor, **more: Tensor) -> Tensor:
         """v (n, c, h, w); `given`: further channels of the UNet's input."""
-        x = loop.like(self, torch.cat([posed.noised, *given], 1))
-        out: Tensor = self.net(x, posed.steps, encoder_hidden_states=said.to(x.dtype), **more).sample.float()
-        return out
+        return unet.predicted(self.net, posed, said, *given, **more)
 
     def forward(self, posed: unet.Posed, said: Tensor, *given: Tensor, **more: Tensor) -> tuple[Tensor, Tensor]:
         """(v, the pictures (n, 3, h, w) that it leads to)."""
@@ -37,13 +38,18 @@ class Drawing(nn.Module):
         return v, self.decoder(loop.like(self, posed.clean_by(v) / self.scaling)).float()
 
 
+def pixel_loss(out: Tensor, true: Tensor) -> Tensor:
+    """That of a codec; but what is left is a matter of shade, which the squared error is for."""
+    return vae.picture_loss(out, true, SQUARED)
+
+
 @torch.no_grad()
 def sampled(
     model: Drawing, process: unet.Diffusion, posed: unet.Posed, said: Tensor, *given: Tensor, **more: Tensor
 ) -> unet.Posed:
-    """What sampling comes to at the same steps: from the same noise alone, in two steps by the UNet's own guesses.
+    """The same noise at the same steps, but over what the UNet itself guesses in two steps from pure noise.
 
-    Its `v` is that of what the UNet guessed; what it should have been is `posed`'s.
+    `v` leads from there to the true latents.
     """
     clean, noise = posed.clean_by(posed.v), posed.noise_by(posed.v)
     last = torch.full_like(posed.steps, unet.STEPS - 1)
@@ -51,4 +57,4 @@ def sampled(
     for steps in ((posed.steps + last) // 2, posed.steps):
         v = model.guess(found, said, *given, **more)
         found = process.mix(found.clean_by(v), found.noise_by(v), steps)
-    return found
+    return replace(found, v=(found.signal_share * found.noised - clean) / found.noise_share)

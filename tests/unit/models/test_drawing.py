@@ -1,0 +1,185 @@
+"""UNets that learn through the decoder: what they guess is decoded, and what they must not change stays."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from models.training import clip, data, drawing, fine, inpaint, loop, txt2img, unet, upscale, vae  # noqa: E402
+
+pytestmark = pytest.mark.engine
+States = dict[str, "torch.Tensor"]
+Images = np.ndarray[tuple[int, ...], np.dtype[np.uint8]]
+Trained = Callable[..., "torch.Tensor"]
+NOTHING = txt2img.Parts(None, None, None)  # type: ignore[arg-type]
+ON_WHOLE = replace(upscale.ON_WHOLE, steps=4, warmup=0, halved=False)
+INPAINT = replace(inpaint.RECIPE, steps=1, batch=4, warmup=0, halved=False, low_precision=False)
+
+
+@pytest.fixture
+def rng() -> "torch.Generator":
+    torch.manual_seed(0)
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.fixture
+def noise() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def held(module: "torch.nn.Module") -> States:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def changed(before: States, module: "torch.nn.Module") -> set[str]:
+    return {name.split(".")[0] for name, value in module.state_dict().items() if not torch.equal(value, before[name])}
+
+
+def test_the_right_v_leads_back_to_the_clean_latents(rng: "torch.Generator") -> None:
+    clean = torch.randn(50, 4, 8, 8, generator=rng)
+    posed = unet.Diffusion().pose(clean, rng)
+    assert torch.allclose(posed.clean_by(posed.v), clean, atol=1e-4)
+    assert not torch.allclose(posed.clean_by(posed.v + 0.1), clean, atol=1e-2)
+
+
+class Guess(torch.nn.Module):
+    """Guesses that the clean latents are these."""
+
+    def __init__(self, clean: "torch.Tensor", process: unet.Diffusion) -> None:
+        super().__init__()
+        self.clean, self.process = clean, process
+        self.weight = torch.nn.Parameter(torch.zeros(()))
+
+    def forward(self, given: "torch.Tensor", steps: "torch.Tensor", **more: object) -> object:
+        a, b = self.process.signal[steps][:, None, None, None], self.process.noise[steps][:, None, None, None]
+        return type("Out", (), {"sample": (a * given[:, :4] - self.clean) / b})
+
+
+def test_a_unet_that_is_right_draws_what_the_codec_does(rng: "torch.Generator") -> None:
+    codec, process = vae.build().eval(), unet.Diffusion()
+    posed = process.pose(torch.randn(2, 4, 16, 16, generator=rng), rng)
+    clean = posed.clean_by(posed.v)
+    model = drawing.Drawing(Guess(clean, process), codec, decoder_learns=False)
+    with torch.no_grad():
+        v, pictures = model(posed, torch.zeros(2, 77, clip.WIDTH), torch.zeros(2, 1, 16, 16))
+        expected = codec.decode(clean / codec.config.scaling_factor).sample
+    assert torch.allclose(v, posed.v, atol=1e-3)
+    assert torch.allclose(pictures, expected, atol=1e-3)
+
+
+def test_sampled_latents_are_the_same_noise_over_what_the_unet_guesses(rng: "torch.Generator") -> None:
+    process = unet.Diffusion()
+    posed = process.pose(torch.randn(20, 4, 8, 8, generator=rng), rng)
+    noise, guessed = posed.noise_by(posed.v), torch.randn(20, 4, 8, 8, generator=rng)
+    said = torch.zeros(20, 77, clip.WIDTH)
+    right = drawing.Drawing(Guess(posed.clean_by(posed.v), process), vae.build(), decoder_learns=False)
+    found = drawing.sampled(right, process, posed, said)
+    assert torch.allclose(found.noised, posed.noised, atol=1e-3)
+    other = drawing.Drawing(Guess(guessed, process), vae.build(), decoder_learns=False)
+    found = drawing.sampled(other, process, posed, said)
+    assert torch.equal(found.steps, posed.steps)
+    assert torch.allclose(found.noised, process.mix(guessed, noise, posed.steps).noised, atol=1e-3)
+    assert torch.allclose(found.clean_by(found.v), posed.clean_by(posed.v), atol=1e-3)
+
+
+@pytest.fixture
+def large(monkeypatch: pytest.MonkeyPatch, noise: np.random.Generator) -> Images:
+    """What `whole` has; captions and their states are empty."""
+    pictures: Images = noise.integers(0, 256, (6, 64, 64, 3)).astype(np.uint8)
+    monkeypatch.setattr(upscale, "whole", lambda work: pictures)
+    monkeypatch.setattr(data, "caption_list", lambda work: [""] * len(pictures))
+    monkeypatch.setattr(unet, "states", lambda text, tokenizer, lines: np.zeros((len(lines), 77, clip.WIDTH)))
+    return pictures
+
+
+@pytest.mark.usefixtures("large")
+def test_the_upscaler_goes_on_with_its_decoder_and_its_latents_stay(tmp_path: Path, rng: "torch.Generator") -> None:
+    net, codec = upscale.build(), fine.widened(vae.build())
+    before, codec_before = held(net), held(codec)
+    tuned, tuned_codec = upscale.train_on_whole(tmp_path, NOTHING, net, codec, ON_WHOLE)
+    assert "conv_in" in changed(before, tuned)
+    assert changed(codec_before, tuned_codec) == {"decoder", "post_quant_conv"}
+
+
+@pytest.mark.usefixtures("large")
+def test_every_other_batch_of_the_upscaler_is_of_what_sampling_comes_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: "torch.Generator"
+) -> None:
+    asked: list[unet.Posed] = []
+    real = drawing.Drawing.forward
+
+    def forward(self: drawing.Drawing, posed: unet.Posed, *rest: object, **more: object) -> object:
+        asked.append(posed)
+        return real(self, posed, *rest, **more)  # type: ignore[arg-type]
+
+    led: list[unet.Posed] = []
+    sampled = drawing.sampled
+
+    def sampling(*args: object, **more: object) -> unet.Posed:
+        led.append(sampled(*args, **more))  # type: ignore[arg-type]
+        return led[-1]
+
+    monkeypatch.setattr(drawing.Drawing, "forward", forward)
+    monkeypatch.setattr(drawing, "sampled", sampling)
+    upscale.train_on_whole(tmp_path, NOTHING, upscale.build(), fine.widened(vae.build()), ON_WHOLE)
+    assert [any(posed is one for one in led) for posed in asked] == [False, True, False, True]
+
+
+@pytest.fixture
+def trained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, noise: np.random.Generator) -> Trained:
+    """One step of inpainting, on these pictures, latents and masks; some weights of the UNet afterwards."""
+    words = np.zeros((4, 77, clip.WIDTH), np.float16)
+    left = noise.standard_normal((4, 4, 16, 16)).astype(np.float16)
+    monkeypatch.setattr(unet, "encode", lambda codec, pictures: left)
+    torch.manual_seed(0)
+    start, codec = unet.build(inpaint.CHANNELS), vae.build()
+    numbers = itertools.count()
+
+    def train(pictures: Images, latents: np.ndarray, areas: np.ndarray) -> "torch.Tensor":
+        monkeypatch.setattr(inpaint, "masks", lambda work: areas)
+        monkeypatch.setattr(data, "pictures", lambda work: pictures)
+        monkeypatch.setattr(txt2img, "conditions", lambda *_: txt2img.Conditions(latents, words, words[:1]))
+        parts = txt2img.Parts(codec, None, None)  # type: ignore[arg-type]
+        net = inpaint.train(tmp_path / str(next(numbers)), parts, start, INPAINT)
+        return net.conv_in.weight  # type: ignore[union-attr, return-value]
+
+    return train
+
+
+def test_pixels_count_outside_of_the_mask_alone_and_latents_everywhere(
+    trained: Trained, noise: np.random.Generator
+) -> None:
+    areas = np.zeros((4, 64, 64), bool)
+    areas[:, 16:48, 16:48] = True
+    pictures = noise.integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
+    latents = noise.standard_normal((4, 4, 16, 16)).astype(np.float16)
+    inside, outside, under = pictures.copy(), pictures.copy(), latents.copy()
+    inside[:, 20, 20], outside[:, 0, 0] = 255 - pictures[:, 20, 20], 255 - pictures[:, 0, 0]
+    under[:, :, 6, 6] += 1
+    before = trained(pictures, latents, areas)
+    assert torch.equal(trained(inside, latents, areas), before)
+    assert not torch.equal(trained(outside, latents, areas), before)
+    everything = np.ones_like(areas)
+    assert not torch.equal(trained(pictures, under, everything), trained(pictures, latents, everything))
+
+
+def test_inpainting_learns_for_the_decoder_that_is_there(
+    monkeypatch: pytest.MonkeyPatch, trained: Trained, noise: np.random.Generator
+) -> None:
+    models: list[drawing.Drawing] = []
+
+    def fit(recipe: loop.Recipe, model: drawing.Drawing, *rest: object) -> drawing.Drawing:
+        models.append(model)
+        return model
+
+    monkeypatch.setattr(loop, "fit", fit)
+    latents = noise.standard_normal((4, 4, 16, 16)).astype(np.float16)
+    trained(np.zeros((4, 64, 64, 3), np.uint8), latents, np.ones((4, 64, 64), bool))
+    (model,) = models
+    assert not any(weight.requires_grad for weight in model.decoder.parameters())
+    assert all(weight.requires_grad for weight in model.net.parameters())
