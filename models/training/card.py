@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from models.training import data, depth, export, inpaint, record, render
+from models.training import data, depth, export, inpaint, record, render, upscale
 from models.training.evaluate import MODELS
 from models.training.scenes import COLOURS, HELD_OUT_SHARE, SHAPES
 from models.training.train import STAGES
@@ -65,13 +65,16 @@ The default guidance is {guidance:g}.
 ## What they were trained on
 Scenes that a program draws: one to four of {shapes} in {colours}; places, sizes, "left of", "above", "in front
 of", counts; plain, gradient and striped backgrounds; several phrasings. No photograph, no person's drawing, no
-text from anywhere. {scenes:,} scenes (of these {masked:,} for inpainting, {deep:,} for depth; the codec's encoder and
-CLIP that are shipped saw the first 40,000). One in {held} combinations of object colour, shape and background colour
+text from anywhere. {scenes:,} scenes (of these {masked:,} for inpainting, {deep:,} for depth, {pieces:,} pieces of
+{parted:,} and {whole:,} whole ones for the upscaler; the codec's encoder and CLIP that are shipped saw the first
+40,000). One in {held} combinations of object colour, shape and background colour
 never occurs in training; all trials below use prompts with such a combination.
 
 | stage | steps | hours on one shared CPU core |
 |---|---|---|
 {stages}
+
+The upscaler has three stages: `fine` is its codec, `upscale` its UNet on pieces, `whole` both on whole pictures.
 
 ## Figures
 Printed by `python -m models.training.evaluate`. The judge is a program that measures pictures by colour and outline.
@@ -120,7 +123,7 @@ def text(models: Path, report: dict[str, dict[str, Any]]) -> str:
     return HEAD.format(
         prompts="; ".join(f'"{p}"' for p in PROMPTS), side=data.SIZE, large=data.LARGE, size=size,
         guidance=render.GUIDANCE, shapes=", ".join(SHAPES), colours=", ".join(COLOURS), scenes=data.COUNT,
-        masked=inpaint.COUNT, deep=depth.COUNT, held=HELD_OUT_SHARE, stages=_stages(models), figures=_figures(report),
+        masked=inpaint.COUNT, pieces=upscale.COUNT, parted=upscale.COUNT // 3, whole=upscale.WHOLE, deep=depth.COUNT, held=HELD_OUT_SHARE, stages=_stages(models), figures=_figures(report),
     )  # fmt: skip
 
 
