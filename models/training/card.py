@@ -123,7 +123,8 @@ def text(models: Path, report: dict[str, dict[str, Any]]) -> str:
     return HEAD.format(
         prompts="; ".join(f'"{p}"' for p in PROMPTS), side=data.SIZE, large=data.LARGE, size=size,
         guidance=render.GUIDANCE, shapes=", ".join(SHAPES), colours=", ".join(COLOURS), scenes=data.COUNT,
-        masked=inpaint.COUNT, pieces=upscale.COUNT, parted=upscale.COUNT // 3, whole=upscale.WHOLE, deep=depth.COUNT, held=HELD_OUT_SHARE, stages=_stages(models), figures=_figures(report),
+        masked=inpaint.COUNT, pieces=upscale.COUNT, parted=upscale.COUNT // 3, whole=upscale.WHOLE, deep=depth.COUNT,
+        held=HELD_OUT_SHARE, stages=_stages(models), figures=_figures(report),
     )  # fmt: skip
 
 
