@@ -66,15 +66,16 @@ The default guidance is {guidance:g}.
 Scenes that a program draws: one to four of {shapes} in {colours}; places, sizes, "left of", "above", "in front
 of", counts; plain, gradient and striped backgrounds; several phrasings. No photograph, no person's drawing, no
 text from anywhere. {scenes:,} scenes (of these {masked:,} for inpainting, {deep:,} for depth, {pieces:,} pieces of
-{parted:,} and {whole:,} whole ones for the upscaler; the codec's encoder and CLIP that are shipped saw the first
-40,000). One in {held} combinations of object colour, shape and background colour
-never occurs in training; all trials below use prompts with such a combination.
+{parted:,} for the upscaler; the codec's encoder and CLIP that are shipped saw the first 40,000). One in {held}
+combinations of object colour, shape and background colour never occurs in training; all trials below use prompts with
+such a combination.
 
 | stage | steps | hours on one shared CPU core |
 |---|---|---|
 {stages}
 
-The upscaler has three stages: `fine` is its codec, `upscale` its UNet on pieces, `whole` both on whole pictures.
+Of the upscaler `fine` is the codec and `upscale` the UNet, on pieces; in `whole` the UNet and the codec's decoder go on
+together, on {whole:,} whole pictures.
 
 ## Figures
 Printed by `python -m models.training.evaluate`. The judge is a program that measures pictures by colour and outline.
