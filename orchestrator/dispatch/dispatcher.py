@@ -160,9 +160,10 @@ class Dispatcher:
         self._active[job] = active
         log.info("%s: %d rows in %d tasks", job, active.document.totals.rows, active.tasks)
 
-    def _open(self, active: ActiveJob) -> None:
+    def _open(self, active: ActiveJob, *, forgotten: bool = False) -> None:
         # Living workers renew within a sixth of a lease; one that is silent for all of it has lost it.
-        if open_in_ledger(active, self._ledger, hold_seconds=self._lease / 5, settle_seconds=self._lease):
+        hold = self._lease / 5
+        if open_in_ledger(active, self._ledger, hold_seconds=hold, settle_seconds=self._lease, forgotten=forgotten):
             log.info("%s: ledger made from the store", active.job)
         failpoint("dispatch.opened")
         self._refresh(active)
@@ -199,7 +200,7 @@ class Dispatcher:
         """Bring back what was lost; finalize or pause. Returns what is in flight, or None: nothing to publish."""
         job = active.job
         if look is None:
-            self._later(job, background, partial(self._open, active))
+            self._later(job, background, partial(self._open, active, forgotten=True))
             return None
         progress, flights = look.progress, look.flights
         if progress.tasks > active.tasks:  # another dispatcher found a retry first

@@ -25,14 +25,20 @@ class _Tally:
 
 
 def open_in_ledger(
-    active: ActiveJob, ledger: Ledger, *, hold_seconds: float, settle_seconds: float | None = None
+    active: ActiveJob,
+    ledger: Ledger,
+    *,
+    hold_seconds: float,
+    settle_seconds: float | None = None,
+    forgotten: bool = False,
 ) -> bool:
     """Make a job known to the ledger, unless it is. True where this call did.
 
     Where the last round has pieces there may be living workers, whose leases Redis has forgotten: nothing is
     published for `hold_seconds`, so that they can take up their leases again. Earlier rounds ended before it began.
     `settle_seconds`: a worker that did not do so by then is dead; None: as `hold_seconds`. A cancelled job may be in
-    the middle of its first task, before any piece.
+    the middle of its first task, before any piece; and so may one that the ledger knew a moment ago (`forgotten`),
+    which can be cancelled before its workers are back.
     """
     tally = _Tally(bytearray((active.tasks + 7) // 8))
     found_pieces = False
@@ -44,7 +50,7 @@ def open_in_ledger(
             for part in range(plan.first_part, plan.first_part + plan.parts):
                 found_pieces |= _tally_part(active, plan.round_id, part, tally, readers)
     failed = tally.failed - active.retried_rows
-    may_live = found_pieces or active.control.state == "cancelled"
+    may_live = found_pieces or forgotten or active.control.state == "cancelled"
     return ledger.open(
         active.job,
         tasks=active.tasks,

@@ -68,6 +68,27 @@ class TestControl:
         small_mill.tick(dispatcher, 3)
         small_mill.assert_exact(done=0, cancelled=2)
 
+    def test_it_waits_for_them_too_where_redis_forgot_the_lease_and_the_cancel_came_after(
+        self, small_mill: SmallMill
+    ) -> None:
+        write_job(small_mill.store, tasks_of(2, 1))
+        dispatcher = small_mill.dispatcher()
+        small_mill.until_published(dispatcher)
+        message = small_mill.receive()
+        assert message is not None
+        lease = small_mill.ledger.lease(JOB, message.member, worker="w", seconds=60)
+        small_mill.redis.flushall()
+        small_mill.tick(dispatcher, 2)
+        assert small_mill.ledger.progress(JOB) is not None, "made again from the store, before anything was committed"
+        small_mill.steer("cancel")
+        small_mill.tick(dispatcher, 3)
+        assert jobs.read_summary(small_mill.store, JOB) is None
+        line = ResultLine(index=0, id="row-0", status="done", token=lease.token)
+        jobs.write_piece(small_mill.store, keys.piece(JOB, 0, 0, lease.token, 0), [line])
+        small_mill.let_leases_end()
+        small_mill.tick(dispatcher, 3)
+        small_mill.assert_exact(done=1, cancelled=2)
+
     def test_it_stays_cancelled_when_redis_forgets(self, small_mill: SmallMill) -> None:
         write_job(small_mill.store, tasks_of(1, 1))
         dispatcher = small_mill.dispatcher()
