@@ -34,11 +34,10 @@ def open_in_ledger(
 ) -> bool:
     """Make a job known to the ledger, unless it is. True where this call did.
 
-    Where the last round has pieces there may be living workers, whose leases Redis has forgotten: nothing is
-    published for `hold_seconds`, so that they can take up their leases again. Earlier rounds ended before it began.
-    `settle_seconds`: a worker that did not do so by then is dead; None: as `hold_seconds`. A cancelled job may be in
-    the middle of its first task, before any piece; and so may one that the ledger knew a moment ago (`forgotten`),
-    which can be cancelled before its workers are back.
+    There may be living workers, whose leases Redis has forgotten. For `settle_seconds` (None: as `hold_seconds`) a
+    cancelled job waits for them: a worker that did not take up its lease again by then is dead. And where the last
+    round has pieces, or the ledger knew the job a moment ago (`forgotten`), nothing is published for `hold_seconds`, so
+    that what they have in hand is not rendered twice. Earlier rounds ended before the last one began.
     """
     tally = _Tally(bytearray((active.tasks + 7) // 8))
     found_pieces = False
@@ -50,7 +49,6 @@ def open_in_ledger(
             for part in range(plan.first_part, plan.first_part + plan.parts):
                 found_pieces |= _tally_part(active, plan.round_id, part, tally, readers)
     failed = tally.failed - active.retried_rows
-    may_live = found_pieces or forgotten or active.control.state == "cancelled"
     return ledger.open(
         active.job,
         tasks=active.tasks,
@@ -58,8 +56,8 @@ def open_in_ledger(
         counted=bytes(tally.counted),
         retried=active.retried_rows,
         counts=CountDelta(tally.done, failed, tally.images, tally.units),
-        hold_seconds=hold_seconds if found_pieces else 0,
-        settle_seconds=(hold_seconds if settle_seconds is None else settle_seconds) if may_live else 0,
+        hold_seconds=hold_seconds if found_pieces or forgotten else 0,
+        settle_seconds=hold_seconds if settle_seconds is None else settle_seconds,
     )
 
 

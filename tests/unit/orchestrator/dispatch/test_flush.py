@@ -53,5 +53,6 @@ class TestFlush:
         small_mill.redis.flushall()
         small_mill.tick(dispatcher)
         assert small_mill.ledger.renew(JOB, message.member, lease.token, worker="w", seconds=60)[0] == "renewed"
+        small_mill.let_leases_end()
         small_mill.tick(dispatcher, 3)
         assert small_mill.members() == ["1"]
