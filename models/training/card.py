@@ -89,7 +89,8 @@ Printed by `python -m models.training.evaluate`. The judge is a program that mea
   without known words gives some scene. English only; other scripts tokenize, but were never trained on.
 - More than four things, more than one relation, "not", "between", sizes in pairs.
 - Sizes far from {side}x{side} (the upscaler: any small picture of this kind).
-- Photographs: the codec and the upscaler know flat areas and edges only.
+- Photographs: the codec and the upscaler know flat areas and edges only, and ten colours with the shades about them;
+  any other comes out as one of these.
 - Figures above that miss what was asked are as they are: training on (`models.training.train` resumes) helps.
 """
 

@@ -7,7 +7,7 @@ was 4: mottled, and in another shade. For latents that is little, and the square
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
+from collections.abc import Callable
 
 import torch
 from diffusers import AutoencoderKL
@@ -32,10 +32,10 @@ class Drawing(nn.Module):
         """v (n, c, h, w); `given`: further channels of the UNet's input."""
         return unet.predicted(self.net, posed, said, *given, **more)
 
-    def forward(self, posed: unet.Posed, said: Tensor, *given: Tensor, **more: Tensor) -> tuple[Tensor, Tensor]:
-        """(v, the pictures (n, 3, h, w) that it leads to)."""
-        v = self.guess(posed, said, *given, **more)
-        return v, self.decoder(loop.like(self, posed.clean_by(v) / self.scaling)).float()
+    def picture(self, posed: unet.Posed, v: Tensor) -> Tensor:
+        """The pictures (n, 3, h, w) that a v leads to."""
+        pictures: Tensor = self.decoder(loop.like(self, posed.clean_by(v) / self.scaling))
+        return pictures.float()
 
 
 def pixel_loss(out: Tensor, true: Tensor) -> Tensor:
@@ -44,17 +44,12 @@ def pixel_loss(out: Tensor, true: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def sampled(
-    model: Drawing, process: unet.Diffusion, posed: unet.Posed, said: Tensor, *given: Tensor, **more: Tensor
-) -> unet.Posed:
-    """The same noise at the same steps, but over what the UNet itself guesses in two steps from pure noise.
-
-    `v` leads from there to the true latents.
-    """
+def sampled(process: unet.Diffusion, posed: unet.Posed, guess: Callable[[unet.Posed], Tensor]) -> unet.Posed:
+    """The same noise at the same steps, but over what a UNet itself guesses in two steps from pure noise."""
     clean, noise = posed.clean_by(posed.v), posed.noise_by(posed.v)
     last = torch.full_like(posed.steps, unet.STEPS - 1)
     found = process.mix(clean, noise, last)
     for steps in ((posed.steps + last) // 2, posed.steps):
-        v = model.guess(found, said, *given, **more)
+        v = guess(found)
         found = process.mix(found.clean_by(v), found.noise_by(v), steps)
-    return replace(found, v=(found.signal_share * found.noised - clean) / found.noise_share)
+    return found

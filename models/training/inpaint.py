@@ -17,10 +17,12 @@ from models.training import compiled, data, drawing, loop, txt2img, unet
 from models.training.scenes import Scene, Thing
 
 RECIPE = loop.Recipe(
-    "inpaint", steps=3_000, batch=32, rate=1e-3, warmup=100, averaging=0.998, seed=2, halved=True, muon=True
+    "inpaint", steps=4_000, batch=32, rate=1e-3, warmup=100, averaging=0.998, seed=2, halved=True, muon=True
 )
 COUNT = 24_000  # scenes with a mask each
 CHANNELS = 9
+MOST_GUIDANCE = 5.0
+LATENTS = INSIDE = 3.0  # weights, where that of the pixels outside of the mask is 1
 
 
 def around(thing: Thing, rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -68,34 +70,83 @@ def masks(work: Path, count: int = COUNT) -> NDArray[np.bool_]:
     return data.cached(work / "data" / "masks.npy", make)
 
 
-def train(work: Path, parts: txt2img.Parts, start: UNet2DConditionModel, recipe: loop.Recipe = RECIPE) -> nn.Module:
-    """Go on from a UNet of CHANNELS: `unet.widened` makes one from that of txt2img.
+class _Lessons:
+    """Scenes with a mask each, and what is asked of a UNet about them."""
+
+    def __init__(self, work: Path, parts: txt2img.Parts, batch: int) -> None:
+        self.batch, self.process = batch, unet.Diffusion(unet.NOISY_LATER)
+        self.known, self.pictures, self.areas = txt2img.conditions(work, parts), data.pictures(work), masks(work)
+        pairs = zip(self.pictures, self.areas, strict=False)
+        self.left = data.cached(
+            work / "data" / f"left-{data.digest(parts.codec.encoder)}.npy",
+            lambda: unet.encode(parts.codec, np.stack([without(picture, mask) for picture, mask in pairs])),
+        )
+        self.small = np.ascontiguousarray(self.areas[:, None, ::4, ::4])  # nearest, as the pipeline does
+
+    def choose(self, rng: torch.Generator) -> NDArray[np.int64]:
+        """Which scenes a batch is of."""
+        return data.draw_batch(rng, len(self.areas), self.batch)
+
+    def channels(self, chosen: NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+        """The mask (n, 1, 16, 16) and the latents around it (n, 4, 16, 16)."""
+        return txt2img.floats(self.small[chosen]), txt2img.floats(self.left[chosen])
+
+    def outside(self, model: drawing.Drawing, chosen: NDArray[np.int64], posed: unet.Posed, v: Tensor) -> Tensor:
+        """The loss of the pixels that are known."""
+        true = data.to_tensor(self.pictures[chosen], loop.device())
+        masked = txt2img.floats(self.areas[chosen])[:, None] > 0
+        return drawing.pixel_loss(torch.where(masked, true, model.picture(posed, v)), true)
+
+    def plain(self, model: drawing.Drawing, rng: torch.Generator) -> Tensor:
+        """The loss over noised true latents."""
+        chosen = self.choose(rng)
+        clean, words, empty = self.known.batch(chosen)
+        posed = self.process.pose(clean, rng)
+        said = unet.dropped(words, empty, posed.steps, rng)
+        v = model.guess(posed, said, *self.channels(chosen))
+        return self.outside(model, chosen, posed, v) + LATENTS * self.process.v_loss(v, posed)
+
+    def guided(self, model: drawing.Drawing, before: nn.Module, rng: torch.Generator) -> Tensor:
+        """The loss over what sampling with guidance comes to; in the mask it asks for what `before` finds there."""
+        chosen = self.choose(rng)[: self.batch // 2]  # each is asked twice
+        clean, words, empty = self.known.batch(chosen)
+        mask, context = (torch.cat([x, x]) for x in self.channels(chosen))
+        said = torch.cat([empty.expand_as(words), words])
+        guidance = 1 + (MOST_GUIDANCE - 1) * torch.rand((), generator=rng).item()
+
+        def both(net: nn.Module, posed: unet.Posed) -> Tensor:
+            return unet.predicted(net, posed.twice(), said, mask, context)
+
+        posed = self.process.pose(clean, rng)
+        posed = drawing.sampled(self.process, posed, lambda found: unet.guided(both(model.net, found), guidance))
+        v = both(model.net, posed)
+        with torch.no_grad():
+            wanted = both(before, posed)
+        inside = (mask * (v - wanted)).square().mean() / mask.mean().clamp_min(1e-6)
+        return self.outside(model, chosen, posed, unet.guided(v, guidance)) + INSIDE * inside
+
+
+def train(
+    work: Path,
+    parts: txt2img.Parts,
+    start: UNet2DConditionModel,
+    recipe: loop.Recipe = RECIPE,
+    *,
+    knows_how: bool = True,
+) -> nn.Module:
+    """Go on from a UNet of CHANNELS: `unet.widened` makes one from that of txt2img, which does not know how to inpaint.
 
     Outside of the mask the picture is known, and what it looks like counts too; inside there are many right ones.
-    Every other batch is of what sampling comes to, see `upscale.train_on_whole`.
+    One that knows how learns in every other batch what sampling with guidance comes to: a guidance of 4 had taken
+    2.3 dB off what is outside of the mask. With nothing asked for in the mask of such a batch, the share of things that
+    appear as asked fell from 92 to 77 %.
     """
     torch.manual_seed(recipe.seed)
-    known, process, areas = txt2img.conditions(work, parts), unet.Diffusion(unet.NOISY_LATER), masks(work)
-    pictures = data.pictures(work)
-    left = data.cached(
-        work / "data" / f"left-{data.digest(parts.codec.encoder)}.npy",
-        lambda: unet.encode(parts.codec, np.stack([without(p, m) for p, m in zip(pictures, areas, strict=False)])),
-    )
-    small = np.ascontiguousarray(areas[:, None, ::4, ::4])  # nearest, as the pipeline does
+    lessons = _Lessons(work, parts, recipe.batch)
+    before = loop.twin_of(start.to(loop.device()).eval(), recipe, compiled.compile_blocks)
 
-    def loss_of(model: nn.Module, step: int, rng: torch.Generator) -> Tensor:
-        chosen = data.draw_batch(rng, len(areas), recipe.batch)
-        clean, words, empty = known.batch(chosen)
-        true, masked = data.to_tensor(pictures[chosen], loop.device()), txt2img.floats(areas[chosen])[:, None] > 0
-        posed = process.pose(clean, rng)
-        said = unet.dropped(words, empty, posed.steps, rng)
-        given = txt2img.floats(small[chosen]), txt2img.floats(left[chosen])
-        if step % 2:
-            posed = drawing.sampled(model, process, posed, said, *given)  # type: ignore[arg-type]
-        v, out = model(posed, said, *given)
-        of_pixels = drawing.pixel_loss(torch.where(masked, true, out), true)
-        # What sampling comes to in the mask may be another right picture: true latents are no target there.
-        return of_pixels if step % 2 else of_pixels + process.v_loss(v, posed)
+    def loss_of(model: drawing.Drawing, step: int, rng: torch.Generator) -> Tensor:
+        return lessons.guided(model, before, rng) if knows_how and step % 2 else lessons.plain(model, rng)
 
     model = drawing.Drawing(start, parts.codec, decoder_learns=False)
-    return loop.fit(recipe, model, loss_of, work, compiled.compile_blocks).net  # type: ignore[return-value]
+    return loop.fit(recipe, model, loss_of, work, compiled.compile_blocks).net

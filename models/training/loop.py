@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +20,7 @@ from torch import Tensor, nn
 from models.training import data, muon
 
 BETAS = (0.9, 0.99)
+M = TypeVar("M", bound=nn.Module)
 
 
 class OtherTraining(ValueError):
@@ -45,19 +47,19 @@ class Recipe:
 
 
 @dataclass
-class Run:
+class Run(Generic[M]):
     """What a checkpoint holds, and the twin that makes the gradients (the model itself unless `halved`)."""
 
-    model: nn.Module
-    mean: nn.Module
+    model: M
+    mean: M
     optimizer: torch.optim.AdamW
-    twin: nn.Module
+    twin: M
     start: str  # digest of the weights that it began with
     step: int = 0
     seconds: float = 0.0
 
 
-Loss = Callable[[nn.Module, int, torch.Generator], Tensor]
+Loss = Callable[[M, int, torch.Generator], Tensor]
 
 
 def device() -> torch.device:
@@ -72,6 +74,16 @@ def like(model: nn.Module, batch: Tensor) -> Tensor:
     return batch.to(dtype, memory_format=layout)
 
 
+def twin_of(model: M, recipe: Recipe, prepare: Callable[[nn.Module], None] | None = None) -> M:
+    """What computes in the model's place: itself, or if `halved` a copy in bfloat16, channels last, prepared."""
+    if not recipe.halved:
+        return model
+    twin: M = copy.deepcopy(model).bfloat16().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if prepare is not None:
+        prepare(twin)
+    return twin
+
+
 def _rate_at(recipe: Recipe, step: int) -> float:
     """Linear warm-up, then a cosine down to a fiftieth (Loshchilov & Hutter 2017), begun late if `falling` says so.
 
@@ -84,7 +96,7 @@ def _rate_at(recipe: Recipe, step: int) -> float:
     return recipe.rate * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * share)))
 
 
-def _start(recipe: Recipe, model: nn.Module, folder: Path) -> Run:
+def _start(recipe: Recipe, model: M, twin: M, folder: Path) -> Run[M]:
     """A fresh run, or the one whose checkpoint lies in the folder.
 
     Raises:
@@ -96,9 +108,6 @@ def _start(recipe: Recipe, model: nn.Module, folder: Path) -> Run:
     else:
         optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.rate, betas=BETAS, weight_decay=recipe.decay)
     mean = copy.deepcopy(model).requires_grad_(False)
-    twin = model
-    if recipe.halved:
-        twin = copy.deepcopy(model).bfloat16().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     run = Run(model, mean, optimizer, twin, data.digest(model))
     path = folder / "checkpoint.pt"
     if path.exists():
@@ -114,7 +123,7 @@ def _start(recipe: Recipe, model: nn.Module, folder: Path) -> Run:
     return run
 
 
-def _save(run: Run, folder: Path) -> None:
+def _save(run: Run[M], folder: Path) -> None:
     """Replace the checkpoint in one move, so that a kill leaves a whole one."""
     half = folder / "checkpoint.part"
     torch.save(
@@ -131,14 +140,14 @@ def _save(run: Run, folder: Path) -> None:
     half.replace(folder / "checkpoint.pt")
 
 
-def _average(run: Run, decay: float) -> None:
+def _average(run: Run[M], decay: float) -> None:
     """Move the mean weights towards the current ones; faster at the start."""
     keep = min(decay, (1 + run.step) / (10 + run.step))
     pairs = list(zip(run.mean.parameters(), run.model.parameters(), strict=True))
     torch._foreach_lerp_([m for m, _ in pairs], [p.detach() for _, p in pairs], 1 - keep)
 
 
-def _gradients(run: Run, recipe: Recipe, loss_of: Loss, rng: torch.Generator) -> Tensor:
+def _gradients(run: Run[M], recipe: Recipe, loss_of: Loss[M], rng: torch.Generator) -> Tensor:
     """The loss; its gradients are left at the model's weights."""
     pairs = list(zip(run.model.parameters(), run.twin.parameters(), strict=True))
     if recipe.halved:
@@ -154,7 +163,7 @@ def _gradients(run: Run, recipe: Recipe, loss_of: Loss, rng: torch.Generator) ->
     return loss
 
 
-def _one_step(run: Run, recipe: Recipe, loss_of: Loss) -> float:
+def _one_step(run: Run[M], recipe: Recipe, loss_of: Loss[M]) -> float:
     rng = torch.Generator().manual_seed(recipe.seed * 1_000_003 + run.step)
     for group in run.optimizer.param_groups:
         group["lr"] = _rate_at(recipe, run.step)
@@ -167,8 +176,8 @@ def _one_step(run: Run, recipe: Recipe, loss_of: Loss) -> float:
 
 
 def fit(
-    recipe: Recipe, model: nn.Module, loss_of: Loss, work: Path, prepare: Callable[[nn.Module], None] | None = None
-) -> nn.Module:
+    recipe: Recipe, model: M, loss_of: Loss[M], work: Path, prepare: Callable[[nn.Module], None] | None = None
+) -> M:
     """Train (or go on training) and return the model with the averaged weights, in eval mode.
 
     `prepare` may change how (not what) the module computes that makes the gradients.
@@ -178,9 +187,8 @@ def fit(
     """
     folder = work / recipe.name
     folder.mkdir(parents=True, exist_ok=True)
-    run = _start(recipe, model.to(device()).train(), folder)
-    if prepare is not None and recipe.halved:
-        prepare(run.twin)
+    model = model.to(device()).train()
+    run = _start(recipe, model, twin_of(model, recipe, prepare), folder)
     saved = began = time.monotonic()
     before, losses = run.seconds, []
     with (folder / "log.jsonl").open("a") as log:

@@ -142,7 +142,8 @@ class Workshop:
         """Nine channels in."""
         recipe = self._recipe(inpaint.RECIPE)
         start, parts = self._fork("inpaint", inpaint.CHANNELS), replace(self.parts(), codec=self.decoded())
-        return self._stage("inpaint", lambda: inpaint.train(self.work, parts, start, recipe))
+        knows_how = self.source is not None
+        return self._stage("inpaint", lambda: inpaint.train(self.work, parts, start, recipe, knows_how=knows_how))
 
     def fine(self) -> AutoencoderKL:
         """The upscaler's codec."""

@@ -145,6 +145,10 @@ class Posed:
         """The noise, if this v is right."""
         return self.noise_share * self.noised + self.signal_share * v
 
+    def twice(self) -> Posed:
+        """Everything once more, as guidance asks it."""
+        return Posed(*(torch.cat([value, value]) for value in vars(self).values()))
+
 
 def predicted(net: nn.Module, posed: Posed, words: Tensor, *given: Tensor, **more: Tensor) -> Tensor:
     """The v (n, c, h, w) that a UNet finds, in float32 also if the UNet is in lower precision.
@@ -157,6 +161,12 @@ def predicted(net: nn.Module, posed: Posed, words: Tensor, *given: Tensor, **mor
     x = loop.like(net, torch.cat([posed.noised, *given], 1))
     out: Tensor = net(x, posed.steps, encoder_hidden_states=words.to(x.dtype), **more).sample
     return out.float()
+
+
+def guided(both: Tensor, guidance: float) -> Tensor:
+    """Classifier-free guidance (Ho & Salimans 2021): v (n, ...) of (2n, ...), without the words and with them."""
+    without, with_words = both.chunk(2)
+    return without + guidance * (with_words - without)
 
 
 class Diffusion:

@@ -66,7 +66,8 @@ def test_a_unet_that_is_right_draws_what_the_codec_does(rng: "torch.Generator") 
     clean = posed.clean_by(posed.v)
     model = drawing.Drawing(Guess(clean, process), codec, decoder_learns=False)
     with torch.no_grad():
-        v, pictures = model(posed, torch.zeros(2, 77, clip.WIDTH), torch.zeros(2, 1, 16, 16))
+        v = model.guess(posed, torch.zeros(2, 77, clip.WIDTH), torch.zeros(2, 1, 16, 16))
+        pictures = model.picture(posed, v)
         expected = codec.decode(clean / codec.config.scaling_factor).sample
     assert torch.allclose(v, posed.v, atol=1e-3)
     assert torch.allclose(pictures, expected, atol=1e-3)
@@ -76,15 +77,21 @@ def test_sampled_latents_are_the_same_noise_over_what_the_unet_guesses(rng: "tor
     process = unet.Diffusion()
     posed = process.pose(torch.randn(20, 4, 8, 8, generator=rng), rng)
     noise, guessed = posed.noise_by(posed.v), torch.randn(20, 4, 8, 8, generator=rng)
-    said = torch.zeros(20, 77, clip.WIDTH)
-    right = drawing.Drawing(Guess(posed.clean_by(posed.v), process), vae.build(), decoder_learns=False)
-    found = drawing.sampled(right, process, posed, said)
-    assert torch.allclose(found.noised, posed.noised, atol=1e-3)
-    other = drawing.Drawing(Guess(guessed, process), vae.build(), decoder_learns=False)
-    found = drawing.sampled(other, process, posed, said)
+
+    def sampled(clean: "torch.Tensor") -> unet.Posed:
+        guess = Guess(clean, process)
+        return drawing.sampled(process, posed, lambda asked: guess(asked.noised, asked.steps).sample)  # type: ignore[attr-defined]
+
+    assert torch.allclose(sampled(posed.clean_by(posed.v)).noised, posed.noised, atol=1e-3)
+    found = sampled(guessed)
     assert torch.equal(found.steps, posed.steps)
     assert torch.allclose(found.noised, process.mix(guessed, noise, posed.steps).noised, atol=1e-3)
-    assert torch.allclose(found.clean_by(found.v), posed.clean_by(posed.v), atol=1e-3)
+    assert torch.allclose(found.clean_by(found.v), guessed, atol=1e-3)
+
+
+def test_guidance_goes_on_from_the_answer_without_words_beyond_that_with_them() -> None:
+    both = torch.tensor([[1.0], [2.0], [3.0], [5.0]])  # two without words, two with
+    assert unet.guided(both, 4.0).tolist() == [[9.0], [14.0]]
 
 
 @pytest.fixture
@@ -92,7 +99,7 @@ def large(monkeypatch: pytest.MonkeyPatch, noise: np.random.Generator) -> Images
     """What `whole` has; captions and their states are empty."""
     pictures: Images = noise.integers(0, 256, (6, 64, 64, 3)).astype(np.uint8)
     monkeypatch.setattr(upscale, "whole", lambda work: pictures)
-    monkeypatch.setattr(data, "caption_list", lambda work: [""] * len(pictures))
+    monkeypatch.setattr(data, "caption_list", lambda work: [""] * 3)
     monkeypatch.setattr(unet, "states", lambda text, tokenizer, lines: np.zeros((len(lines), 77, clip.WIDTH)))
     return pictures
 
@@ -111,11 +118,11 @@ def test_every_other_batch_of_the_upscaler_is_of_what_sampling_comes_to(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: "torch.Generator"
 ) -> None:
     asked: list[unet.Posed] = []
-    real = drawing.Drawing.forward
+    real = drawing.Drawing.picture
 
-    def forward(self: drawing.Drawing, posed: unet.Posed, *rest: object, **more: object) -> object:
+    def picture(self: drawing.Drawing, posed: unet.Posed, v: "torch.Tensor") -> "torch.Tensor":
         asked.append(posed)
-        return real(self, posed, *rest, **more)  # type: ignore[arg-type]
+        return real(self, posed, v)
 
     led: list[unet.Posed] = []
     sampled = drawing.sampled
@@ -124,7 +131,7 @@ def test_every_other_batch_of_the_upscaler_is_of_what_sampling_comes_to(
         led.append(sampled(*args, **more))  # type: ignore[arg-type]
         return led[-1]
 
-    monkeypatch.setattr(drawing.Drawing, "forward", forward)
+    monkeypatch.setattr(drawing.Drawing, "picture", picture)
     monkeypatch.setattr(drawing, "sampled", sampling)
     upscale.train_on_whole(tmp_path, NOTHING, upscale.build(), fine.widened(vae.build()), ON_WHOLE)
     assert [any(posed is one for one in led) for posed in asked] == [False, True, False, True]
@@ -168,18 +175,46 @@ def test_pixels_count_outside_of_the_mask_alone_and_latents_everywhere(
     assert not torch.equal(trained(pictures, under, everything), trained(pictures, latents, everything))
 
 
-def test_inpainting_learns_for_the_decoder_that_is_there(
-    monkeypatch: pytest.MonkeyPatch, trained: Trained, noise: np.random.Generator
-) -> None:
-    models: list[drawing.Drawing] = []
+@pytest.fixture
+def caught(monkeypatch: pytest.MonkeyPatch) -> list[tuple[drawing.Drawing, loop.Loss[drawing.Drawing]]]:
+    """Models and their losses that were to be trained."""
+    found: list[tuple[drawing.Drawing, loop.Loss[drawing.Drawing]]] = []
 
-    def fit(recipe: loop.Recipe, model: drawing.Drawing, *rest: object) -> drawing.Drawing:
-        models.append(model)
+    def fit(
+        recipe: loop.Recipe, model: drawing.Drawing, loss_of: loop.Loss[drawing.Drawing], *rest: object
+    ) -> drawing.Drawing:
+        found.append((model, loss_of))
         return model
 
     monkeypatch.setattr(loop, "fit", fit)
+    return found
+
+
+def test_a_guided_batch_asks_in_the_mask_for_what_the_unet_found_before(
+    caught: list[tuple[drawing.Drawing, loop.Loss[drawing.Drawing]]], trained: Trained, noise: np.random.Generator
+) -> None:
+    latents = noise.standard_normal((4, 4, 16, 16)).astype(np.float16)
+    pictures = noise.integers(0, 256, (4, 64, 64, 3)).astype(np.uint8)
+    trained(pictures, latents, np.ones((4, 64, 64), bool))
+    model, loss_of = caught[-1]
+
+    def loss() -> float:
+        return float(loss_of(model, 1, torch.Generator().manual_seed(0)).detach())
+
+    assert loss() == 0, "everything is masked, and nothing has changed"
+    with torch.no_grad():
+        model.net.conv_out.bias.add_(0.5)  # type: ignore[union-attr, operator]
+    assert loss() == pytest.approx(0.25 * inpaint.INSIDE, rel=1e-3)
+    trained(pictures, latents, np.zeros((4, 64, 64), bool))
+    model, loss_of = caught[-1]
+    assert loss() > 0, "outside of the mask the pixels count"
+
+
+def test_inpainting_learns_for_the_decoder_that_is_there(
+    caught: list[tuple[drawing.Drawing, loop.Loss[drawing.Drawing]]], trained: Trained, noise: np.random.Generator
+) -> None:
     latents = noise.standard_normal((4, 4, 16, 16)).astype(np.float16)
     trained(np.zeros((4, 64, 64, 3), np.uint8), latents, np.ones((4, 64, 64), bool))
-    (model,) = models
+    ((model, _),) = caught
     assert not any(weight.requires_grad for weight in model.decoder.parameters())
     assert all(weight.requires_grad for weight in model.net.parameters())
