@@ -62,6 +62,10 @@ class ModelEntry(Frozen):
     strength: float = Field(0.8, gt=0, le=1, description="default strength of img2img and depth2img")
     inpaint_strength: float = Field(1.0, gt=0, le=1, description="default strength of inpaint")
     noise_level: int = Field(20, ge=0, le=350, description="default noise level of upscale")
+    upscale_steps: int | None = Field(None, ge=1, le=1000, description="default steps of upscale; else `steps`")
+    upscale_guidance_scale: float | None = Field(
+        None, ge=0, le=100, description="default guidance of upscale; else `guidance_scale`"
+    )
     max_pixels: int = Field(2048 * 2048, ge=64, description="largest output in pixels")
     tile_pixels: int = Field(
         2 * 2**20, ge=0, description="output in pixels above which it is made in tiles, which saves memory; 0: never"
@@ -72,6 +76,16 @@ class ModelEntry(Frozen):
     gated: bool = Field(False, description="needs HF_TOKEN of an account that accepted its licence")
     aliases: tuple[str, ...] = Field((), description="other names for the same entry")
     note: str = Field("", description="one line for `models list`")
+
+    def default_steps(self, pipeline: PipelineName) -> int:
+        """Denoising steps where a row names none."""
+        own = self.upscale_steps if pipeline == "upscale" else None
+        return self.steps if own is None else own
+
+    def default_guidance_scale(self, pipeline: PipelineName) -> float:
+        """Guidance where a row names none."""
+        own = self.upscale_guidance_scale if pipeline == "upscale" else None
+        return self.guidance_scale if own is None else own
 
     @field_validator("source")
     @classmethod

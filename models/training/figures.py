@@ -17,6 +17,7 @@ from models.training.render import Pictures
 from models.training.scenes import COLOURS, Scene
 
 SWEEP = (1.0, 2.0, 3.0, 4.0, 6.0, 8.0)
+STEP_SWEEP = (1, 2, 4, 20)
 
 
 def tensor(pictures: Pictures) -> torch.Tensor:
@@ -111,19 +112,28 @@ def _psnr(a: Pictures, b: Pictures, keep: NDArray[np.bool_] | None = None) -> fl
     return float(np.mean(10 * np.log10(255.0**2 / np.maximum(np.asarray(each), 1e-6))))
 
 
-def upscaling(models: Path, count: int, level: int = 20) -> tuple[float, float, Pictures]:
+def upscaling(
+    models: Path, count: int, steps: int = render.UPSCALE_STEPS, level: int = 20
+) -> tuple[float, float, Pictures]:
     """(PSNR of the upscaler, PSNR of bicubic, pictures): 64x64 to 256x256, against the true large pictures."""
     chosen = render.trial_scenes(count)
     large = render.drawn(chosen, data.LARGE)
     small = upscale.shrunk(large)
     pipeline = export.open_pipeline(models, "upscale")
     made = render.render(
-        pipeline, render.prompts(chosen), batch=5, image=render.pil(small), noise_level=level, guidance_scale=1.0
-    )
+        pipeline, render.prompts(chosen), batch=5, image=render.pil(small), noise_level=level, guidance_scale=1.0,
+        num_inference_steps=steps,
+    )  # fmt: skip
     plain = np.stack(
         [np.asarray(p.resize((data.LARGE, data.LARGE), Image.Resampling.BICUBIC)) for p in render.pil(small)]
     )
     return _psnr(made, large), _psnr(plain, large), made
+
+
+def step_sweep(models: Path, count: int) -> dict[int, float]:
+    """Steps to how much nearer than bicubic the upscaler is, dB."""
+    found = {steps: upscaling(models, count, steps) for steps in STEP_SWEEP}
+    return {steps: made_at - bicubic for steps, (made_at, bicubic, _) in found.items()}
 
 
 def depth2img(models: Path, count: int) -> tuple[float, verdict.Tally, Pictures]:

@@ -29,8 +29,11 @@ def _here(work: Path, stages: Sequence[str]) -> Spent:
     return found
 
 
-def begin(work: Path, source: Path | None, models: str | None) -> None:
+def begin(work: Path, source: Path | None, models: str | None, anew: Collection[str] = ()) -> None:
     """Note in a work folder what its training goes on from: the models at `source`, of which `models` is the digest.
+
+    Args:
+        anew: stages that do not go on from there. They stay so for the folder's later runs.
 
     Raises:
         OtherTraining: the folder holds a training that went on from others; its checkpoints would be taken
@@ -38,21 +41,24 @@ def begin(work: Path, source: Path | None, models: str | None) -> None:
     """
     path = work / BEGUN
     if path.exists():
-        if json.loads(path.read_text())["models"] != models:
+        begun = json.loads(path.read_text())
+        if begun["models"] != models:
             raise loop.OtherTraining(
                 f"{work} holds a training that went on from other models than {source}: name a new folder"
             )
-        return
-    work.mkdir(parents=True, exist_ok=True)
-    spent = read(source) if source is not None else {}
-    path.write_text(json.dumps({"models": models, "spent": spent}, indent=2) + "\n")
+    else:
+        work.mkdir(parents=True, exist_ok=True)
+        begun = {"models": models, "spent": read(source) if source is not None else {}}
+    begun["anew"] = sorted({*begun.get("anew", ()), *anew})
+    path.write_text(json.dumps(begun, indent=2) + "\n")
 
 
 def write(models: Path, work: Path, stages: Sequence[str], going_on: Collection[str]) -> None:
     """Write what all stages took; of those `going_on` from earlier models, with what these had taken."""
-    earlier: Spent = json.loads((work / BEGUN).read_text())["spent"]
+    begun = json.loads((work / BEGUN).read_text())
+    earlier: Spent = begun["spent"]
     sums = dict(earlier)
     for stage, more in _here(work, stages).items():
-        before = earlier.get(stage) if stage in going_on else None
+        before = earlier.get(stage) if stage in going_on and stage not in begun["anew"] else None
         sums[stage] = {k: round(more[k] + (before[k] if before else 0), 2) for k in more}
     (models / NAME).write_text(json.dumps(sums, indent=2) + "\n")

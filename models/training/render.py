@@ -18,6 +18,7 @@ from models.training.scenes import Scene
 
 TRIAL_SEED = 20_000
 STEPS = 20
+UPSCALE_STEPS = 2  # the upscaler's usual ones: with each further step it builds more on its own guesses
 GUIDANCE = 4.0
 BATCH = 25
 Pictures = NDArray[np.uint8]

@@ -8,7 +8,8 @@ The decoder goes on when txt2img is there: half of what it learns from are laten
 
 With `--from`, trained models go on: the codec, CLIP, the tokenizer and the depth estimator are taken as they are
 (the UNets know their latents and their words); the decoder and the UNets of txt2img, inpainting and depth start from
-what lies there. So does the upscaler with `--only whole`; its stages `fine` and `upscale` train it from nothing.
+what lies there. So does the upscaler with `--only whole`; its stages `fine` and `upscale` train it from nothing, and
+bring `whole` along where it is to be written.
 A work folder serves one such source.
 """
 
@@ -69,7 +70,6 @@ class Workshop:
             OtherTraining: the work folder holds a training that went on from others.
         """
         self.work, self.stages, self.steps, self.source = work, stages, steps or {}, source
-        record.begin(work, source, None if source is None else data.digest(unet.opened(source / "base" / "unet")))
         self.done: dict[str, Any] = {}
         self.going_on: tuple[str, ...] = ()
         if source is not None:
@@ -77,6 +77,8 @@ class Workshop:
             if set(UPSCALER) & set(stages):
                 self.done = {name: model for name, model in self.done.items() if name not in UPSCALER}
                 self.going_on = tuple(name for name in GO_ON if name != "whole")
+        models = None if source is None else data.digest(unet.opened(source / "base" / "unet"))
+        record.begin(work, source, models, set(GO_ON) - set(self.going_on))
 
     def _recipe(self, recipe: loop.Recipe) -> loop.Recipe:
         rate = recipe.rate * GOING_ON if recipe.name in self.going_on else recipe.rate
@@ -194,7 +196,7 @@ def run(
 def _write(out: Path, shop: Workshop) -> None:
     """Export what the stages trained; what they did not is that of the source."""
     stages = shop.stages
-    if shop.source is not None and shop.source.resolve() != out.resolve():
+    if shop.source is not None:
         shutil.copytree(shop.source, out, dirs_exist_ok=True)
     if shop.source is None or {"txt2img", "decoder"} & set(stages):
         export.export_base(out, shop.decoded(), shop.clip(), shop.tokenizer(), shop.drawn())
@@ -228,6 +230,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     if said.threads:
         torch.set_num_threads(said.threads)
+    if said.out and said.source and said.out.resolve() == said.source.resolve():
+        ask.error("--out: name another folder than --from; checkpoints know the weights that they began with")
     try:
         run(said.work, said.only or STAGES, said.out, dict(said.steps), said.source)
     except loop.OtherTraining as error:

@@ -105,7 +105,7 @@ def limits_broken(row: RowBase, *, catalogue: Catalogue, inputs: Mapping[str, Pl
         limit = f"this model's limit is {entry.max_pixels:,} pixels"
         yield Broken(field, f"the output would be {width} x {height}; {limit}")
     yield from misfits(given, alias, entry, given["pipeline"], catalogue)
-    problem = no_step(given["steps"] or entry.steps, strength(given, entry))
+    problem = no_step(given["steps"] or entry.default_steps(given["pipeline"]), strength(given, entry))
     if problem:
         yield Broken("strength", problem)
     if row.then:

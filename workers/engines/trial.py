@@ -24,7 +24,7 @@ def trial_slot(alias: str, entry: ModelEntry, pipeline: PipelineName) -> Slot:
         width=width * factor,
         height=height * factor,
         steps=1,
-        guidance_scale=entry.guidance_scale,
+        guidance_scale=entry.default_guidance_scale(pipeline),
         seed=0,
         scheduler=None,
         strength=None if pipeline in ("txt2img", "upscale") else 1.0,

@@ -218,3 +218,18 @@ def test_inpainting_learns_for_the_decoder_that_is_there(
     ((model, _),) = caught
     assert not any(weight.requires_grad for weight in model.decoder.parameters())
     assert all(weight.requires_grad for weight in model.net.parameters())
+
+
+def test_whole_pictures_come_plain_and_then_tinted_in_their_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(data, "LARGE", 32)
+    plain, tinted = np.split(upscale.whole(tmp_path, 3).astype(float), 2)
+    for own, other in zip(plain, tinted, strict=True):
+        # Within bounds no channel is more than a line of itself: contrast, and an offset.
+        for before, after in zip(own.T, other.T, strict=True):
+            inner = (after > 0) & (after < 255)
+            slope, _ = np.polyfit(before[inner], after[inner], 1) if np.ptp(before[inner]) > 30 else (1.0, 0.0)
+            assert upscale.CONTRAST[0] - 0.05 < slope < upscale.CONTRAST[1] + 0.05
+        assert np.abs(other.mean((0, 1)) - own.mean((0, 1))).max() < upscale.OFFSET + 0.1 * 127.5
+    assert not np.array_equal(plain, tinted)

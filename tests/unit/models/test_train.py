@@ -15,10 +15,9 @@ STEPS = {"fine": 3, "upscale": 4, "whole": 5}
 class Trainers:
     """Stands in for the trainers of the upscaler: what they train is marked with what it went on from."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, source: Path) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.rates: dict[str, float] = {}
         self.exported: list[tuple[Path, str, str]] = []
-        self.source = source
         monkeypatch.setattr(fine, "train", lambda work, codec, recipe: self.trained(work, recipe, codec))
         monkeypatch.setattr(upscale, "train", lambda work, parts, codec, recipe: self.trained(work, recipe, codec))
         monkeypatch.setattr(upscale, "train_on_whole", self.on_whole)
@@ -57,7 +56,7 @@ def test_the_upscaler_that_is_exported_knows_whole_pictures_and_is_that_of_this_
     source, out = tmp_path / "source", tmp_path / "out"
     source.mkdir()
     (source / record.NAME).write_text('{"whole": {"steps": 100, "hours": 2}, "upscale": {"steps": 200, "hours": 2}}')
-    trainers = Trainers(monkeypatch, source)
+    trainers = Trainers(monkeypatch)
     train.run(tmp_path / "work", stages, out, source=source if goes_on else None)
     alone = goes_on and stages == ("whole",)
     expected = ("whole(S)", "decoder(S)") if alone else tuple(text.format("S" if goes_on else "N") for text in ANEW)
@@ -73,6 +72,26 @@ def test_a_stage_that_is_no_part_of_the_upscaler_leaves_it_alone(
 ) -> None:
     source = tmp_path / "source"
     source.mkdir()
-    trainers = Trainers(monkeypatch, source)
+    trainers = Trainers(monkeypatch)
     train.run(tmp_path / "work", ("inpaint",), tmp_path / "out", source=source)
     assert (trainers.exported, trainers.rates) == ([], {})
+
+
+def test_what_was_trained_anew_stays_so_for_later_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source, work, out = tmp_path / "source", tmp_path / "work", tmp_path / "out"
+    source.mkdir()
+    (source / record.NAME).write_text('{"whole": {"steps": 100, "hours": 2}}')
+    Trainers(monkeypatch)
+    train.run(work, ("upscale",), out, source=source)
+    train.run(work, ("inpaint",), out, source=source)
+    assert record.read(out)["whole"]["steps"] == 5
+
+
+def test_the_source_is_not_written_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folders = ["--from", str(tmp_path), "--out", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["train", "--work", str(tmp_path / "work"), *folders])
+    with pytest.raises(SystemExit):
+        train.main()
+    assert "--out: name another folder than --from" in capsys.readouterr().err

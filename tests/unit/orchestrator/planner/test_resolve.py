@@ -39,6 +39,15 @@ def catalogue(tmp_path_factory: pytest.TempPathFactory) -> Catalogue:
         pipelines = ["upscale"]
         noise_level = 33
         max_pixels = 1048576
+
+        [own-both]
+        source = "owner/both"
+        family = "sd2"
+        pipelines = ["txt2img", "upscale"]
+        steps = 20
+        guidance_scale = 4.0
+        upscale_steps = 2
+        upscale_guidance_scale = 0.0
         """
     )
     return Catalogue.load(path)
@@ -90,6 +99,16 @@ class TestDefaults:
         assert (row.seed, row.guidance_scale, row.clip_skip) == (0, 0.0, 0)
         upscaled = plan(catalogue, pipeline="upscale", model="own-upscaler", image="a.png", noise_level=0)
         assert upscaled.noise_level == 0
+
+    def test_a_model_can_have_other_steps_and_guidance_where_it_upscales(self, catalogue: Catalogue) -> None:
+        drawn = plan(catalogue, model="own-both")
+        assert (drawn.steps, drawn.guidance_scale) == (20, 4.0)
+        large = plan(catalogue, model="own-both", pipeline="upscale", image="a.png")
+        assert (large.steps, large.guidance_scale) == (2, 0.0)
+        named = plan(catalogue, model="own-both", pipeline="upscale", image="a.png", steps=9, guidance_scale=1)
+        assert (named.steps, named.guidance_scale) == (9, 1.0)
+        then = plan(catalogue, model="own-both", then=[{"pipeline": "upscale"}])
+        assert [(stage.steps, stage.guidance_scale) for stage in then.then] == [(2, 0.0)]
 
     def test_the_plan_names_the_model_by_its_one_name(self, catalogue: Catalogue) -> None:
         assert plan(catalogue, model="own-alias").model == "own"
