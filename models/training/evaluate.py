@@ -63,9 +63,10 @@ class Trials:
         """Asked: bicubic + 1.5 dB."""
         made_at, bicubic, made = figures.upscaling(self.models, self.count)
         self._sheet("upscale", made)
-        sweep = figures.step_sweep(self.models, max(20, self.count // 5))
+        fewer = max(20, self.count // 5)
+        sweep = figures.step_sweep(self.models, fewer)
         return {"PSNR dB": round(made_at, 2), "bicubic": round(bicubic, 2), "gain": round(made_at - bicubic, 2),
-                "steps": render.UPSCALE_STEPS, "gain at steps": {k: round(v, 2) for k, v in sweep.items()}}  # fmt: skip
+                "steps": render.UPSCALE_STEPS, f"gain at steps, {fewer} prompts": {k: round(v, 2) for k, v in sweep.items()}}  # fmt: skip
 
     def depth(self) -> Report:
         """Asked: overlap 0.7, colours 85 %."""

@@ -8,6 +8,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from models.training import clip, depth, export, fine, render, scenes, tokenizer, train, unet, upscale, vae  # noqa: E402
+from services.catalogue import Catalogue  # noqa: E402
 
 pytestmark = [
     pytest.mark.engine,
@@ -87,3 +88,9 @@ def test_training_goes_on_from_exported_models(exported: Path, tmp_path: Path) -
 def test_what_was_loaded_and_is_exported_again_says_nothing_of_where_it_lay(exported: Path, tmp_path: Path) -> None:
     export.export_own(tmp_path, "inpaint", unet.opened(exported / "inpaint" / "unet"))
     assert str(exported) not in (tmp_path / "inpaint" / "unet" / "config.json").read_text()
+
+
+def test_the_catalogue_upscales_in_the_steps_that_the_figures_are_of() -> None:
+    entry = Catalogue.load().entries["shapes"]
+    assert entry.default_steps("upscale") == render.UPSCALE_STEPS
+    assert entry.default_steps("txt2img") == render.STEPS
