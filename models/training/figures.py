@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -73,8 +74,19 @@ def _asked(chosen: list[Scene]) -> tuple[list[Scene], list[NDArray[np.bool_]]]:
     return wanted, masks
 
 
-def inpainting(models: Path, count: int) -> tuple[float, float, float, Pictures]:
-    """(PSNR outside the mask, the VAE's own there, share of asked objects that appear, pictures).
+class Inpainted(NamedTuple):
+    """PSNRs, dB, outside of the mask: of the picture, of what the VAE alone makes of the input, and of one against the
+    other; the share of asked objects that appear; the pictures."""
+
+    outside: float
+    codec: float
+    added: float
+    appeared: float
+    pictures: Pictures
+
+
+def inpainting(models: Path, count: int) -> Inpainted:
+    """Fill a masked area of true pictures.
 
     Asked for is another colour of the thing under the mask, in single and pair scenes.
     """
@@ -92,7 +104,8 @@ def inpainting(models: Path, count: int) -> tuple[float, float, float, Pictures]
     coded = ((back.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy().astype(np.uint8)
     appeared = [_appears(s, m, p) for s, m, p in zip(wanted, masks, made, strict=True)]
     keep = ~np.stack(masks)
-    return _psnr(made, before, keep), _psnr(coded, before, keep), float(np.mean(appeared)), made
+    against = (made, before), (coded, before), (made, coded)
+    return Inpainted(*(_psnr(a, b, keep) for a, b in against), float(np.mean(appeared)), made)
 
 
 def _appears(wanted: Scene, mask: NDArray[np.bool_], picture: Pictures) -> bool:
