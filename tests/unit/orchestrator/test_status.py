@@ -61,6 +61,7 @@ class TestStates:
     def test_a_cancelled_one_tells_what_is_missing(self, small_mill: SmallMill) -> None:
         running(small_mill, 2, 1)
         small_mill.steer("cancel")
+        small_mill.let_leases_end()
         small_mill.tick(small_mill.dispatcher(), 3)
         found = status(small_mill)
         assert (found.state, found.ended, found.done, found.cancelled) == ("cancelled", True, 0, 3)
