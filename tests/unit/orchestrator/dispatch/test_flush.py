@@ -3,6 +3,7 @@
 import pytest
 
 from orchestrator.retry import retry
+from services.settings import WorkerSettings
 from tests.small_mill import JOB, SmallMill, tasks_of, with_failures, write_job
 
 
@@ -56,3 +57,15 @@ class TestFlush:
         small_mill.let_leases_end()
         small_mill.tick(dispatcher, 3)
         assert small_mill.members() == ["1"]
+
+    def test_nothing_is_published_again_before_a_worker_could_take_its_lease_up(self, small_mill: SmallMill) -> None:
+        write_job(small_mill.store, tasks_of(1, 1))
+        small_mill.settings = small_mill.settings.model_copy(update={"worker": WorkerSettings(lease_seconds=60)})
+        dispatcher = small_mill.dispatcher()
+        small_mill.until_published(dispatcher)
+        while (message := small_mill.receive()) is not None:
+            small_mill.ledger.lease(JOB, message.member, worker="w", seconds=60)
+        small_mill.redis.flushall()
+        small_mill.tick(dispatcher, 4)
+        assert small_mill.ledger.progress(JOB) is not None, "made again from the store, before the first piece"
+        assert small_mill.messages() == []
