@@ -92,9 +92,10 @@ Printed by `python -m models.training.evaluate`. The judge is a program that mea
   without known words gives some scene. English only; other scripts tokenize, but were never trained on.
 - More than four things, more than one relation, "not", "between", sizes in pairs.
 - Sizes far from {side}x{side} (the upscaler: any small picture of this kind).
-- Upscaling in many steps: with each the upscaler builds more on its own guesses. It is nearest at {few}, its default.
-- Photographs: the codec and the upscaler know flat areas and edges only, and ten colours with the shades about them;
-  any other comes out as one of these.
+- Upscaling in many steps: with each the upscaler builds more on its own guesses. The fewest are
+  best: {few} are its default.
+- Photographs: the codec and the upscaler know flat areas and edges only, and ten colours with the shades about them.
+  Any other is drawn towards those: a brown comes out as a dark green.
 - Figures above that miss what was asked are as they are: training on (`models.training.train` resumes) helps.
 """
 

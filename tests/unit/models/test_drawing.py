@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from models.training import clip, data, drawing, fine, inpaint, loop, txt2img, unet, upscale, vae  # noqa: E402
+from models.training import clip, data, draw, drawing, fine, inpaint, loop, txt2img, unet, upscale, vae  # noqa: E402
 
 pytestmark = pytest.mark.engine
 States = dict[str, "torch.Tensor"]
@@ -225,6 +225,8 @@ def test_whole_pictures_come_plain_and_then_tinted_in_their_order(
 ) -> None:
     monkeypatch.setattr(data, "LARGE", 32)
     plain, tinted = np.split(upscale.whole(tmp_path, 3).astype(float), 2)
+    for own, scene in zip(plain, data.training_scenes(3), strict=True):
+        np.testing.assert_array_equal(own, draw.draw(scene, 32, 2))
     for own, other in zip(plain, tinted, strict=True):
         # Within bounds no channel is more than a line of itself: contrast, and an offset.
         for before, after in zip(own.T, other.T, strict=True):
